@@ -15,6 +15,14 @@ Deliver = Callable[[Piece | LocalModelError], None]
 """Receives each piece of a call, or the error that ends the call; called on the caller's event loop."""
 Take = Callable[[Sequence[Piece]], bool]
 """Receives pieces of a step on the engine's thread, where it must not wait; False: the loop delivers them instead."""
+Claim = Callable[[int], bool]
+"""Claims that the KV caches of a model take so many bytes from now on; False: there is no room for more, and nothing
+changes. Less than before is always granted, at once. Called on threads of the model, which may wait for the answer."""
+
+
+def granted(_cache_bytes: int) -> bool:
+    """Claim of a model that has no budget."""
+    return True
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Any, Self, Unpack
 
 import msgspec
 
-from local_models.backend import Deliver, GenerationRequest, ModelBackend, RunningCall, Take
+from local_models.backend import Claim, Deliver, GenerationRequest, ModelBackend, RunningCall, Take, granted
 from local_models.errors import BadOption, EngineFailed, ModelClosed, translate_errors
 from local_models.files.catalogue import find
 from local_models.gguf import Summary
@@ -61,9 +61,15 @@ class LocalModel:
         )
 
     @classmethod
-    async def load(cls, model: str | os.PathLike[str] = "tiny", options: LoadOptions | None = None) -> Self:
+    async def load(
+        cls, model: str | os.PathLike[str] = "tiny", options: LoadOptions | None = None, *, claim: Claim | None = None
+    ) -> Self:
         """Loads a GGUF file, `gguf:PATH`, or a name of the catalogue, on a thread; or `hf:PATH` and `hf:OWNER/NAME`, a
-        model of Hugging Face, in a worker process. Nothing is downloaded, unless `options.network` allows it."""
+        model of Hugging Face, in a worker process. Nothing is downloaded, unless `options.network` allows it.
+
+        `claim` is asked, on a thread of the model, before the KV cache of a GGUF model grows: it gets the bytes that
+        the cache is to have, and where it returns False the cache stays as it is. A `ModelPool` keeps its budget so.
+        """
         chosen, name = options or LoadOptions(), os.fspath(model)
         backend: ModelBackend
         if is_hugging_face(name):
@@ -78,12 +84,12 @@ class LocalModel:
         if chosen.isolated:
             from local_models.isolated import IsolatedBackend
 
-            backend = await IsolatedBackend.start_worker(str(path), chosen)
+            backend = await IsolatedBackend.start_worker(str(path), chosen, claim)
         else:
             with translate_errors("run local models"):  # numpy and llama.cpp come with the `local` extra
-                from local_models.engine.inprocess import load_backend
+                from local_models.engine.loading import load_backend
 
-            making = asyncio.ensure_future(load_backend(str(path), chosen))
+            making = asyncio.ensure_future(load_backend(str(path), chosen, claim=claim or granted))
             try:
                 backend = await asyncio.shield(making)
             except asyncio.CancelledError:  # llama.cpp cannot stop loading: the model is freed once it is there

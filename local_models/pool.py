@@ -1,6 +1,7 @@
 """Pool of models under one memory budget: loads on first use, unloads the least recently used to make room."""
 
 import asyncio
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +20,9 @@ from local_models.transformers.address import is_hugging_face
 
 @dataclass(slots=True)
 class _PoolEntry:
-    size: int
+    fixed: int  # bytes of all but the KV cache
+    size: int = 0  # bytes of the budget
+    gone: bool = False  # counts no longer
     model: LocalModel | None = None
     users: int = 0  # leases, and the loading
     loading: asyncio.Task[LocalModel] | None = None
@@ -45,6 +48,7 @@ class ModelPool:
     A model in use is never unloaded; `OutOfMemory` is raised where only such models could make room. `memory_bytes` is
     the budget for weights and KV caches, `options` are those of every load but of the `models` that have their own, and
     `unloaded` counts the models that made room. `files` gives names to files of this pool: `{"brain": "brain.gguf"}`.
+    A cache grows with its callers where the budget has room for that; no model is unloaded for it.
     """
 
     def __init__(
@@ -62,6 +66,8 @@ class ModelPool:
         self._files = dict(files or {})
         self._places: OrderedDict[str, _PoolEntry] = OrderedDict()  # least recently used first
         self._room_lock = asyncio.Lock()
+        self._used = 0
+        self._used_lock = threading.Lock()  # caches grow on threads of their models
         self._closed = False
 
     @property
@@ -72,20 +78,21 @@ class ModelPool:
     @property
     def used_bytes(self) -> int:
         """Bytes of the budget that loaded and loading models take."""
-        return sum(entry.size for entry in self._places.values())
+        return self._used
 
-    def _size(self, name: str) -> int:
+    def _sizes(self, name: str) -> tuple[int, int]:
+        """Returns the bytes of a model and those of its KV cache at load."""
         source = self._source(name)
         if is_hugging_face(source):
             from local_models.transformers.loading import needed_bytes
 
-            return needed_bytes(source, self._options_of(name))
+            return needed_bytes(source, self._options_of(name)), 0
         with translate_errors("run local models"):  # numpy comes with the `local` extra
             from local_models.llama.sizing import machine, plan
 
         summary = summarize(check(str(find(source))))
         load_plan = plan(summary, self._options_of(name), machine())
-        return summary.file_bytes + load_plan.kv_bytes
+        return summary.file_bytes, load_plan.first_kv_bytes
 
     def _source(self, name: str) -> str:
         """The file that has this name here, or the name itself."""
@@ -128,7 +135,9 @@ class ModelPool:
         loading = entry.loading
         if loading is None:
             entry.users += 1
-            loading = entry.loading = asyncio.ensure_future(LocalModel.load(self._source(name), self._options_of(name)))
+            claim = partial(self._take, entry)
+            load = LocalModel.load(self._source(name), self._options_of(name), claim=claim)
+            loading = entry.loading = asyncio.ensure_future(load)
             loading.add_done_callback(partial(self._load_done, name, entry))
         try:
             return await asyncio.shield(loading)
@@ -155,8 +164,24 @@ class ModelPool:
 
     def _release(self, name: str, entry: _PoolEntry) -> None:
         entry.users -= 1
-        if entry.model is None and not entry.users:
-            self._places.pop(name, None)
+        if entry.model is None and not entry.users and self._places.pop(name, None) is not None:
+            self._leave(entry)
+
+    def _take(self, entry: _PoolEntry, cache_bytes: int) -> bool:
+        """Counts a model with a KV cache of so many bytes; False: the budget has no room for it. From any thread."""
+        with self._used_lock:
+            more = entry.fixed + cache_bytes - entry.size
+            if entry.gone or (more > 0 and self._used + more > self.memory_bytes):
+                return False
+            entry.size += more
+            self._used += more
+            return True
+
+    def _leave(self, entry: _PoolEntry) -> None:
+        """Counts a model no longer, whatever its cache may still claim."""
+        with self._used_lock:
+            self._used -= entry.size
+            entry.size, entry.gone = 0, True
 
     async def _occupy(self, name: str) -> _PoolEntry:
         if self._closed:
@@ -164,28 +189,34 @@ class ModelPool:
         async with self._room_lock:
             entry = self._places.get(name)
             if entry is None:
-                size = await asyncio.to_thread(self._size, name)
-                await self._make_room(name, size)
-                entry = self._places[name] = _PoolEntry(size)
+                fixed, cache = await asyncio.to_thread(self._sizes, name)
+                entry = _PoolEntry(fixed)
+                await self._make_room(name, entry, cache)
+                self._places[name] = entry
             self._places.move_to_end(name)
             entry.users += 1
             return entry
 
-    async def _make_room(self, name: str, size: int) -> None:
+    async def _make_room(self, name: str, entry: _PoolEntry, cache_bytes: int) -> None:
+        """Counts a model, and unloads idle ones for it where that is needed."""
+        size = entry.fixed + cache_bytes
         if size > self.memory_bytes:
             raise OutOfMemory(f"`{name}` needs {size >> 20} MiB; the budget is {self.memory_bytes >> 20} MiB")
-        while self.used_bytes + size > self.memory_bytes:
-            idle = next((other for other, entry in self._places.items() if not entry.users), None)
+        while not self._take(entry, cache_bytes):
+            idle = next((other for other, there in self._places.items() if not there.users), None)
             if idle is None:
                 busy = ", ".join(self._places)
                 raise OutOfMemory(
                     f"no room for `{name}` ({size >> 20} MiB): {busy} are in use",
                     hint="try again later, or raise the budget",
                 )
-            entry = self._places.pop(idle)
+            unloaded = self._places.pop(idle)
             self.unloaded += 1
-            if entry.model is not None:
-                await entry.model.close()
+            try:
+                if unloaded.model is not None:
+                    await unloaded.model.close()
+            finally:
+                self._leave(unloaded)
 
     async def close(self) -> None:
         """Cancels loadings and closes every model, those in use included."""
@@ -197,6 +228,7 @@ class ModelPool:
                 await asyncio.wait([entry.loading])
             if entry.model is not None:
                 await entry.model.close()
+            self._leave(entry)
 
     async def __aenter__(self) -> Self:
         return self

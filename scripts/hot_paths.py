@@ -220,7 +220,7 @@ async def stream_event(url: str) -> AsyncIterator[Ready]:
 
 def hold_up_decodes(after: Callable[[], object] = lambda: None) -> None:
     """Delays each decode, so that a token reaches its reader before the next one is decoded."""
-    import llama_cpp
+    from llama_cpp import llama_cpp
 
     decode = llama_cpp.llama_decode
 

@@ -375,6 +375,16 @@ class LLMConnection:
         """
         return self._services.targets.named_provider(model)
 
+    @property
+    def provider_name(self) -> str | None:
+        """The provider of requests that name none. None: nobody named one, and no request has looked for one yet."""
+        return self._services.provider.name
+
+    def has_target(self, model: str) -> bool:
+        """Whether there is anything to ask for this model: a route, a model of this computer, an agent, an address, or
+        a provider that has what it needs. Asks nobody, so that a name may turn out to be unknown there."""
+        return self._services.targets.has_target(model)
+
     def estimate(self, request: LLMRequest) -> int:
         """About how many tokens the request is, as its provider counts them."""
         from three_mode.providers.estimate import estimate_tokens

@@ -141,9 +141,15 @@ async def _request(port: int, method: str, path: str, body: bytes | None) -> tup
 
 
 async def ask_server(
-    port: int, prompt: str, tokens: int, *, stream: bool = True, times: list[float] | None = None
+    port: int,
+    prompt: str,
+    tokens: int,
+    *,
+    stream: bool = True,
+    times: list[float] | None = None,
+    to_end: bool = True,
 ) -> Answer:
-    """Asks llama-server; `times` as in `ask_ours`."""
+    """Asks llama-server; `times` as in `ask_ours`. `to_end`: the answer has all its tokens, whatever the model says."""
     body = {
         "prompt": prompt,
         "n_predict": tokens,
@@ -151,7 +157,7 @@ async def ask_server(
         "top_k": 1,
         "samplers": ["top_k"],
         "stream": stream,
-        "ignore_eos": True,
+        "ignore_eos": to_end,
         "cache_prompt": True,
     }
     started = time.perf_counter()

@@ -371,22 +371,36 @@ class Engine:
         self.command(lambda: self._adopt(wider))
 
     def _adopt(self, wider: Context) -> None:
-        """Goes on in a wider context, with what the sequences hold; what cannot be taken over is computed again."""
+        """Goes on in a wider context, with what the sequences hold; what cannot be taken over is computed again.
+
+        Where the wider one refuses the adapters, the engine goes on in its present one.
+        """
         if self._closing:
             wider.close()
             return
-        narrow, slots = self.context, self.scheduler.limits.slots
-        if not all(wider.take_over(narrow, slot) for slot in range(slots) if narrow.length(slot)):
+        narrow, slots, growth = self.context, self.scheduler.limits.slots, self._growth
+        try:
+            if self._adapters:
+                wider.adapters(self._adapters)
+            wider.use_threads(self._threads.threads if self._threads is not None else narrow.threads)
+            taken = all(wider.take_over(narrow, slot) for slot in range(slots) if narrow.length(slot))
+        except LocalModelError as error:
+            wider.close()
+            if growth is not None:
+                growth.declined()
+            logger.warning("a local model stays at %d sequences: %s", slots, error)
+            return
+        except BaseException:
+            wider.close()
+            raise
+        if not taken:
             wider.clear()
             self.scheduler.start_over()
-        wider.use_threads(self._threads.threads if self._threads is not None else narrow.threads)
-        if self._adapters:
-            wider.adapters(self._adapters)
         self.context = wider
         narrow.close()
         self.scheduler.widen(wider.shape.sequences)
-        if self._growth is not None:
-            self._growth.adopted()
+        if growth is not None:
+            growth.adopted()
 
     def _run_stretch(self, step: StepPlan) -> None:
         """Repeats a step while the scheduler is sure to plan the same and no command waits."""

@@ -5,7 +5,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from random import getrandbits
 from typing import TypeVar
@@ -13,16 +12,15 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from local_models.backend import Deliver, GenerationRequest, LoadedModel, RunningCall, Take
+from local_models.backend import Claim, Deliver, GenerationRequest, LoadedModel, RunningCall, Take, granted
 from local_models.engine.engine import Engine, Job
 from local_models.engine.growth import Growth, Room
 from local_models.engine.loop_side import DirectPost, LoopSide
 from local_models.engine.tickets import Ticket
 from local_models.errors import BadGrammar, BadOption, EngineFailed, LocalModelError, PromptTooLong
-from local_models.gguf import Header, check, summarize
-from local_models.llama import Context, ContextShape, Sampler, Sampling, Weights, library
+from local_models.llama import Context, ContextShape, Sampler, Sampling
 from local_models.llama.memory import release_free_memory
-from local_models.llama.sizing import machine, plan
+from local_models.llama.opening import OpenedModel
 from local_models.llama.widths import NOT_MEASURED, known_width
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.prompts.gbnf import check_grammar
@@ -62,49 +60,21 @@ def _is_sound(grammar: str) -> bool:
         return False
 
 
-def _longest_token(header: Header) -> int:
-    """Returns the most characters of a text that one token can stand for, or a huge number where that is not known."""
-    tokens = header.metadata.get("tokenizer.ggml.tokens")
-    if isinstance(tokens, list) and header.metadata.get("tokenizer.ggml.model") in ("llama", "gpt2"):
-        return max(map(len, tokens))
-    return 1 << 30  # other tokenizers leave characters out
-
-
 def _close_sampler(prepared: tuple[list[int], Sampler | None]) -> None:
     if prepared[1] is not None:
         prepared[1].close()
 
 
-async def load_backend(path: str, options: LoadOptions, *, own_process: bool = False) -> "InProcessBackend":
-    """Loads a model on a thread that ends when it is loaded.
-
-    OpenMP keeps a team of threads for each thread that has computed, for as long as that thread lives. Once all teams
-    together are larger than the machine, threads sleep at each barrier at once, and a token costs hundreds of wakes: a
-    model with two threads on two cores had a third of the speed of one thread.
-    """
-    thread = ThreadPoolExecutor(1, thread_name_prefix="local-model-load")
-    try:
-        make = partial(InProcessBackend, path, options, own_process=own_process)
-        return await asyncio.get_running_loop().run_in_executor(thread, make)
-    finally:
-        thread.shutdown(wait=False)
-
-
 class InProcessBackend:
-    """Backend whose engine is a thread of this process. The constructor blocks while the model is loaded.
+    """Backend whose engine is a thread of this process. The constructor makes the KV cache of a model that was opened.
 
-    `own_process`: the process is there for the model alone, so that no core is left for a program's event loop.
+    `claim` is asked before the cache takes more than at load.
     """
 
-    def __init__(self, path: str, options: LoadOptions, *, own_process: bool = False) -> None:
-        header = check(path)
-        self.summary = summarize(header)
-        longest_token = _longest_token(header)
-        del header
-        library()  # a missing engine is reported before a lack of memory
-        self._plan = load_plan = plan(self.summary, options, machine(), own_process=own_process)
+    def __init__(self, opened: OpenedModel, options: LoadOptions, claim: Claim = granted) -> None:
+        facts, self._plan, self._weights = opened.facts, opened.plan, opened.weights
+        load_plan, self.summary, self._longest_token = opened.plan, facts.summary, facts.longest_token
         self._options = options
-        self._weights = Weights(path, gpu_layers=load_plan.gpu_layers, mmap=options.mmap)
         self._adapters: dict[str, int] = {}
         self._marks: dict[str, int] = {}  # text -> token, see `_token_of`
         self._embedder: Context | None = None
@@ -116,12 +86,13 @@ class InProcessBackend:
             self._width = (shape.sequences, "configured")
             if load_plan.measure:
                 widest = msgspec.structs.replace(shape, threads=load_plan.most_threads)
-                measure = partial(known_width, self._weights, path, widest)
-                if shape.unified:
+                measure = partial(known_width, self._weights, self.summary.path, widest)
+                if not load_plan.grows:
                     self._width = measure()
                     shape = msgspec.structs.replace(shape, sequences=self._width[0])
                 else:
-                    self._growth = Growth(self._weights, Room(shape, measure))
+                    each = load_plan.kv_bytes // load_plan.sequences
+                    self._growth = Growth(self._weights, Room(shape, measure, each, claim))
                     few = load_plan.first_sequences
                     shape = msgspec.structs.replace(shape, sequences=few, tokens=few * load_plan.context)
             context = Context(self._weights, shape)
@@ -161,7 +132,6 @@ class InProcessBackend:
             eos=weights.text_of(weights.eos) if weights.eos >= 0 else "",
             control=control,
         )
-        self._longest_token = longest_token
         self._closed = threading.Event()
         self._engine.start()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from local_models.backend import Deliver, GenerationRequest, LoadedModel, RunningCall, Take
+from local_models.backend import Claim, Deliver, GenerationRequest, LoadedModel, RunningCall, Take
 from local_models.errors import LocalModelError, ModelClosed, WorkerDied
 from local_models.isolated import wire
 from local_models.options import LoadOptions, Lora
@@ -23,10 +23,14 @@ ANSWER_SECONDS = 600.0  # longest answer to a method other than a call
 
 
 class IsolatedBackend:
-    """Backend whose engine is in a worker process. Running calls of a worker that dies end with `WorkerDied`."""
+    """Backend whose engine is in a worker process. Running calls of a worker that dies end with `WorkerDied`.
 
-    def __init__(self, path: str, options: LoadOptions) -> None:
+    `claim` is asked before the cache in the worker grows. Another worker begins with what the last one had claimed.
+    """
+
+    def __init__(self, path: str, options: LoadOptions, claim: Claim | None = None) -> None:
         self._path = path
+        self._claim = claim
         self._options = msgspec.structs.replace(options, isolated=False)
         self._numbers = itertools.count(1)
         self._calls: dict[int, Deliver] = {}
@@ -40,9 +44,9 @@ class IsolatedBackend:
         self.restarts = 0
 
     @classmethod
-    async def start_worker(cls, path: str, options: LoadOptions) -> "IsolatedBackend":
+    async def start_worker(cls, path: str, options: LoadOptions, claim: Claim | None = None) -> "IsolatedBackend":
         """Starts a worker process and waits until it has loaded the model."""
-        backend = cls(path, options)
+        backend = cls(path, options, claim)
         await backend._connect()
         return backend
 
@@ -102,10 +106,17 @@ class IsolatedBackend:
                         self._deliver(number, item)
                 elif isinstance(message, wire.MethodResult):
                     self._set_result(message)
+                elif isinstance(message, wire.ClaimCache):
+                    self._answer_claim(message)
         except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError):
             pass
         finally:
             self._connection_lost()
+
+    def _answer_claim(self, message: wire.ClaimCache) -> None:
+        granted = self._claim is None or self._claim(message.cache_bytes)
+        if self._writer is not None:
+            self._writer.write(wire.frame(wire.ClaimResult(message.number, granted)))
 
     def _deliver(self, number: int, item: Any) -> None:
         deliver = self._calls.get(number)

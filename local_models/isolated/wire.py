@@ -1,7 +1,7 @@
 """Messages between a program and its worker process: MessagePack values, each behind its length in four bytes.
 
-to the worker:    LoadModel | StartCall | CancelCall | RunMethod
-from the worker:  WorkerReady | StepItems | MethodResult
+to the worker:    LoadModel | StartCall | CancelCall | RunMethod | ClaimResult
+from the worker:  WorkerReady | StepItems | MethodResult | ClaimCache
 
 Both ends run the same installation, so the format has no version.
 """
@@ -46,6 +46,13 @@ class RunMethod(msgspec.Struct, frozen=True, tag=True):
     number: int
     method: str
     arguments: tuple[Any, ...]
+
+
+class ClaimResult(msgspec.Struct, frozen=True, tag=True):
+    """Whether the memory of a `ClaimCache` was granted."""
+
+    number: int
+    granted: bool
 
 
 class WireError(msgspec.Struct, frozen=True, tag=True):
@@ -93,8 +100,15 @@ class MethodResult(msgspec.Struct, frozen=True, tag=True):
     problem: WireError | None
 
 
-ToWorker = LoadModel | StartCall | CancelCall | RunMethod
-FromWorker = WorkerReady | StepItems | MethodResult
+class ClaimCache(msgspec.Struct, frozen=True, tag=True):
+    """Claims so many bytes for the KV cache of the model; answered by `ClaimResult`."""
+
+    number: int
+    cache_bytes: int
+
+
+ToWorker = LoadModel | StartCall | CancelCall | RunMethod | ClaimResult
+FromWorker = WorkerReady | StepItems | MethodResult | ClaimCache
 _encoder = msgspec.msgpack.Encoder()
 to_worker = msgspec.msgpack.Decoder(ToWorker)
 from_worker = msgspec.msgpack.Decoder(FromWorker)

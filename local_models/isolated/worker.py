@@ -1,14 +1,16 @@
 """Worker process of an isolated model: `python -m local_models.isolated.worker SOCKET`. It ends with its parent."""
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
-from local_models.backend import ModelBackend, RunningCall
+from local_models.backend import Claim, ModelBackend, RunningCall
 from local_models.errors import EngineFailed, LocalModelError, translate_errors
 from local_models.isolated import wire
 from local_models.options import LoadOptions, Lora
@@ -16,9 +18,10 @@ from local_models.replies import Piece
 from local_models.transformers.address import SCHEME, is_hugging_face
 
 LAST_WORDS = 0.1  # seconds between the failure of an engine and the end of its process
+CLAIM_SECONDS = 30.0  # longest answer to a claim of memory; without one it is refused
 
 
-async def _load(path: str, options: LoadOptions, end: Callable[[], None]) -> ModelBackend:
+async def _load(path: str, options: LoadOptions, end: Callable[[], None], claim: Claim) -> ModelBackend:
     """Loads a model; no process imports both of the engines. `end` ends this process, from any thread."""
     if is_hugging_face(path):
         with translate_errors("run models of Hugging Face", extra="hf"):
@@ -26,9 +29,9 @@ async def _load(path: str, options: LoadOptions, end: Callable[[], None]) -> Mod
 
         return await asyncio.to_thread(TransformersBackend, path.removeprefix(SCHEME), options, end)
     with translate_errors("run local models"):
-        from local_models.engine.inprocess import load_backend
+        from local_models.engine.loading import load_backend
 
-    return await load_backend(path, options, own_process=True)
+    return await load_backend(path, options, own_process=True, claim=claim)
 
 
 class _Worker:
@@ -41,6 +44,10 @@ class _Worker:
         self._items: list[tuple[int, Piece | wire.WireError]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._model: ModelBackend | None = None
+        self._loop = asyncio.get_running_loop()
+        self._claims: dict[int, Future[bool]] = {}
+        self._claimed = 0
+        self._claim_numbers = itertools.count(1)
 
     async def _next(self) -> wire.ToWorker:
         (length,) = wire.LENGTH.unpack(await self._reader.readexactly(wire.LENGTH.size))
@@ -54,7 +61,7 @@ class _Worker:
         first = await self._next()
         assert isinstance(first, wire.LoadModel)
         try:
-            self._model = await _load(first.path, first.options, self._end_soon())
+            self._model = await _load(first.path, first.options, self._end_soon(), self._claim)
         except LocalModelError as error:
             self._send(wire.WorkerReady(None, wire.WireError.of(error)))
             await self._writer.drain()
@@ -73,6 +80,26 @@ class _Worker:
                     running.cancel()
                 elif message.number in self._starting:  # it is still being tokenized
                     self._starting[message.number] = False
+            elif isinstance(message, wire.ClaimResult):
+                answer = self._claims.pop(message.number, None)
+                if answer is not None:
+                    answer.set_result(message.granted)
+
+    def _claim(self, cache_bytes: int) -> bool:
+        """Asks the program for memory, on a thread of the model; waits for the answer unless it is less than before."""
+        number, answer = next(self._claim_numbers), Future[bool]()
+        waits = cache_bytes > self._claimed
+        if waits:
+            self._claims[number] = answer
+        try:
+            self._loop.call_soon_threadsafe(self._send, wire.ClaimCache(number, cache_bytes))
+            granted = not waits or answer.result(CLAIM_SECONDS)
+        except (TimeoutError, RuntimeError):  # the program does not answer, or this one ends
+            self._claims.pop(number, None)
+            return False
+        if granted:
+            self._claimed = cache_bytes
+        return granted
 
     def _end_soon(self) -> Callable[[], None]:
         """Ends the worker once callers have heard why: the next call starts another."""

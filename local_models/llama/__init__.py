@@ -17,15 +17,15 @@ from local_models.llama.library import Device, amx_is_sound, devices, library, s
 
 if TYPE_CHECKING:
     from local_models.llama.context import Context as Context
-    from local_models.llama.context import ContextShape as ContextShape
     from local_models.llama.context import Floats as Floats
     from local_models.llama.sampling import Sampler as Sampler
     from local_models.llama.sampling import Sampling as Sampling
+    from local_models.llama.shape import ContextShape as ContextShape
     from local_models.llama.weights import Weights as Weights
 
 _DEFINED_IN = {  # imported on first use: the devices can be listed without numpy
     "Context": "local_models.llama.context",
-    "ContextShape": "local_models.llama.context",
+    "ContextShape": "local_models.llama.shape",
     "Floats": "local_models.llama.context",
     "Sampler": "local_models.llama.sampling",
     "Sampling": "local_models.llama.sampling",

@@ -5,29 +5,16 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from local_models.errors import EngineFailed, OutOfMemory, translate_errors
 from local_models.llama.library import last_errors, library, recent_errors
+from local_models.llama.shape import ContextShape
 from local_models.llama.weights import Weights
 
 Floats = NDArray[np.float32]
 _STREAMS = slice(8, 12)  # bytes of the state of a sequence that say how many streams its cache has
-
-
-class ContextShape(msgspec.Struct, frozen=True, kw_only=True):
-    """Shape of a context."""
-
-    sequences: int  #: sequences in the KV cache
-    tokens: int  #: tokens of all sequences together
-    batch: int  #: most tokens in one step
-    threads: int
-    unified: bool  #: True: all sequences share one pool of cells; False: each has an equal part
-    kv_type: str = "f16"  #: type of the numbers in the KV cache: "f16" or "q8_0"
-    embeddings: bool = False  #: True: every token is an output, for vectors of texts
-    mean: bool = False  #: True: a model without a pooling type pools by the mean
 
 
 class Context:

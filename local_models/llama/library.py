@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 
 from local_models.errors import EngineMissing, translate_errors
+from local_models.llama.bindings import bindings
 from local_models.openmp import short_spin
 
+PACKAGE = "llama-cpp-python"
 AMX_MARK = "three_mode_amx_tiles_are_whole"  # symbol of scripts/llama_amx_tiles.h
 recent_errors: deque[str] = deque(maxlen=8)  # lines of llama.cpp's log; cleared before a call that may fail
 
@@ -28,16 +30,19 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Library:
-    """The module `llama_cpp` in `api`, handles that keep the GIL in `quick` and `ggml`, and the captured log."""
+    """The declarations of llama_cpp in `api`, handles that keep the GIL in `quick` and `ggml`, and the captured log.
+
+    `build` tells one build of the library from another.
+    """
 
     def __init__(self) -> None:
         os.environ.update(short_spin())
         with translate_errors("run local models"):
-            import llama_cpp
-
-        self.api: Any = llama_cpp
-        base = Path(llama_cpp.__file__).parent / "lib"
+            self.api: Any = bindings()
+        base = Path(self.api.__file__).parent / "lib"
         self.quick = ctypes.PyDLL(str(base / "libllama.so"))
+        about = os.stat(base / "libllama.so")
+        self.build = (about.st_size, about.st_mtime_ns)
         self.ggml = ctypes.PyDLL(str(base / "libggml.so"))
         self._check_structs()
         self._bind()
@@ -56,7 +61,7 @@ class _Library:
         )
         if not right:
             raise EngineMissing(
-                f"llama-cpp-python {self.api.__version__} has other structs than its llama.cpp",
+                f"llama-cpp-python {_version()} has other structs than its llama.cpp",
                 hint="install the version that the `local` extra pins",
             )
 
@@ -121,7 +126,18 @@ def last_errors() -> str:
 
 def version() -> str:
     """Returns the version of llama-cpp-python."""
-    return str(library().api.__version__)
+    library()  # one that cannot be loaded is told first
+    return _version()
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of  # the import takes as long as that of the declarations
+
+    try:
+        return version_of(PACKAGE)
+    except PackageNotFoundError as error:
+        raise EngineMissing(f"{PACKAGE} is not installed", hint="pip install 'three-mode[local]'") from error
 
 
 def system_info() -> str:

@@ -6,8 +6,8 @@ import msgspec
 
 from local_models.errors import BadOption, OutOfMemory
 from local_models.gguf import Summary
-from local_models.llama.context import ContextShape
 from local_models.llama.library import Device, devices
+from local_models.llama.shape import ContextShape
 from local_models.options import LoadOptions
 
 LONGEST_DEFAULT_CONTEXT = 4096
@@ -40,6 +40,16 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     device: str  #: description of the device that computes
     measure: bool  #: True: the number of sequences is still to be measured, and `sequences` is its maximum
     kv_bytes: int  #: bytes of the KV cache with all its sequences
+
+    @property
+    def grows(self) -> bool:
+        """Whether the cache has `first_sequences` at load, and more once they are needed."""
+        return self.measure and not self.shape.unified
+
+    @property
+    def first_kv_bytes(self) -> int:
+        """Bytes of the KV cache at load."""
+        return self.kv_bytes // self.sequences * self.first_sequences if self.grows else self.kv_bytes
 
 
 def _cores() -> int:

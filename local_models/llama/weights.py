@@ -6,17 +6,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import compress, repeat
 
+import msgspec
+
 from local_models.errors import BadModelFile, ModelClosed, translate_errors
 from local_models.llama.library import amx_is_sound, last_errors, library, recent_errors
+
+
+class SpecialTokens(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of a vocabulary that are not text."""
+
+    vocabulary: int  #: number of all tokens
+    ends: tuple[int, ...]  #: those that end an answer
+    control: tuple[int, ...]
+
+    def fit(self, vocabulary: int) -> bool:
+        """Whether they can be those of a vocabulary of that size."""
+        return vocabulary == self.vocabulary and all(0 <= t < vocabulary for t in (*self.ends, *self.control))
 
 
 class Weights:
     """Weights and vocabulary of a loaded model, shared by all its contexts. `gpu_layers` of -1 means all.
 
+    `special` are the special tokens, where they are known from before: to find them takes as long as to map the file.
     Threads other than the engine's read the vocabulary inside `in_use`; `close` waits for them.
     """
 
-    def __init__(self, path: str, *, gpu_layers: int, mmap: bool) -> None:
+    def __init__(self, path: str, *, gpu_layers: int, mmap: bool, special: SpecialTokens | None = None) -> None:
         self._lib = library()
         self._users = 0
         self._closing = False
@@ -48,14 +63,22 @@ class Weights:
         self.causal = bool(api.llama_model_has_decoder(self._model)) and not bool(
             api.llama_model_has_encoder(self._model)
         )
-        vocab = ctypes.c_void_p(ctypes.cast(self._vocab, ctypes.c_void_p).value)
+        self.special = special if special is not None and special.fit(self.vocabulary) else self._find_special()
+        self.ends = frozenset(self.special.ends)
+        self.control = self.special.control
+        self._pieces: list[bytes | None] = [None] * self.vocabulary
+
+    def _find_special(self) -> SpecialTokens:
+        """Asks for each token, without bytecode for each of a hundred thousand."""
+        api, vocab = self._lib.api, ctypes.c_void_p(ctypes.cast(self._vocab, ctypes.c_void_p).value)
         is_end, attributes = self._lib.quick.llama_vocab_is_eog, self._lib.quick.llama_vocab_get_attr
         tokens, unknown_or_control = range(self.vocabulary), api.LLAMA_TOKEN_ATTR_CONTROL | api.LLAMA_TOKEN_ATTR_UNKNOWN
-        # without bytecode for each of a hundred thousand tokens
-        self.ends = frozenset(compress(tokens, map(is_end, repeat(vocab), tokens)))
         kinds = map(attributes, repeat(vocab), tokens)
-        self.control = tuple(token for token, kind in enumerate(kinds) if kind & unknown_or_control)
-        self._pieces: list[bytes | None] = [None] * self.vocabulary
+        return SpecialTokens(
+            vocabulary=self.vocabulary,
+            ends=tuple(compress(tokens, map(is_end, repeat(vocab), tokens))),
+            control=tuple(token for token, kind in enumerate(kinds) if kind & unknown_or_control),
+        )
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -1,21 +1,22 @@
 """Width measurement: how many sequences to decode together on this device, measured once for a file and a machine.
 
 The results are in `$XDG_CACHE_HOME/three-mode/widths.json`. A file that was changed, another processor, another number
-of threads or another release of llama.cpp is measured anew. What cannot be read or written there is measured again.
+of threads or another build of llama.cpp is measured anew. What cannot be read or written there is measured again.
 """
 
 import hashlib
 import os
 import platform
-import tempfile
 import time
 from pathlib import Path
 
 import msgspec
 
-from local_models.llama.context import Context, ContextShape
-from local_models.llama.library import version
+from local_models.llama.context import Context
+from local_models.llama.library import library
 from local_models.llama.other_programs import seconds_of_other_programs
+from local_models.llama.remembered import cache_folder, read_result, write_result
+from local_models.llama.shape import ContextShape
 from local_models.llama.sizing import WIDTHS
 from local_models.llama.weights import Weights
 
@@ -35,8 +36,7 @@ class _Remembered(msgspec.Struct, frozen=True):
 
 
 def _cache_file() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "three-mode" / "widths.json"
+    return cache_folder() / "widths.json"
 
 
 def _processor() -> str:
@@ -56,35 +56,19 @@ def _key(path: str, shape: ContextShape, gpu_layers: int) -> str:
         file.st_mtime_ns,
         _processor(),
         os.cpu_count(),
-        version(),
+        library().build,
         gpu_layers,
     )
     return hashlib.sha256(repr((facts, shape)).encode()).hexdigest()
 
 
 def _read() -> dict[str, _Remembered]:
-    try:
-        return msgspec.json.decode(_cache_file().read_bytes(), type=dict[str, _Remembered])
-    except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
-        return {}
+    return read_result(_cache_file(), dict[str, _Remembered]) or {}
 
 
 def _write(results: dict[str, _Remembered]) -> None:
-    """Replaces the file at once; of two programs that write at the same time, the later one's results stay."""
     newest = sorted(results.items(), key=lambda item: item[1].measured)[-MOST_REMEMBERED:]
-    path = _cache_file()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        number, name = tempfile.mkstemp(dir=path.parent, prefix="widths-")
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(msgspec.json.encode(dict(newest)))
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError:
-        pass  # a cache that cannot be written saves no time, and does no harm
+    write_result(_cache_file(), dict(newest))
 
 
 def known_width(weights: Weights, path: str, shape: ContextShape) -> tuple[int, str]:

@@ -212,6 +212,14 @@ class Targets:
         target = self._prefixed(model)
         return None if target is None or target.provider == self._provider.name else target.provider
 
+    def has_target(self, model: str) -> bool:
+        """Whether a request for this model has a target: by its name, or a provider that can be tried."""
+        if self._provider.name is not None or model in self._router.names:
+            return True
+        if self._addressed(model, self._mode) is not None:
+            return True
+        return any(map(self._accounts.available, self._provider.order))
+
     @property
     def mode(self) -> CommunicationMode:
         """The mode of requests that name none."""

@@ -8,12 +8,13 @@ from msgspec import Struct
 from local_models import LoadOptions
 from three_mode.calls.options import with_retries
 from three_mode.config import ConfigTable, Sources
+from three_mode.errors import ConfigurationError
 from three_mode.messages import RequestDefaults
 from three_mode.policies import Policies
 from three_mode.providers import Profile, profile_of, providers
 from three_mode.providers.catalogue import CUSTOM
 from three_mode.serve import ServeOptions
-from three_mode.serve.settings import ServeTable
+from three_mode.serve.settings import ServeTable, named_models
 
 Path = tuple[str, ...]
 SECRET = "(set)"  # noqa: S105  # what is shown of a secret
@@ -107,6 +108,10 @@ def _tables(sources: Sources) -> Iterator[SettingRow]:
 
 def _serve(table: ConfigTable) -> Iterator[SettingRow]:
     endpoint, defaults = table.options(ServeTable, "serve"), ServeOptions()
+    try:
+        named_models(endpoint.models)
+    except ConfigurationError as error:
+        raise table.place.error(("serve", "models"), f"is not right: {error.message}", error.hint) from None
     for path, value in _flat(endpoint):
         (name,) = path
         default = defaults.max_in_flight if name == "most_at_once" else getattr(defaults, name, None)

@@ -1,4 +1,4 @@
-"""Subcommand `three-mode serve`: an OpenAI-compatible endpoint, until SIGTERM or Ctrl-C.
+"""Subcommand `three-mode serve`: an endpoint for models and agents, until SIGTERM or Ctrl-C.
 
 Requests that run at that moment may finish.
 """
@@ -8,22 +8,25 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from msgspec.structs import replace
 from rich.console import Console
 from rich.markup import escape
 
 from three_mode.channels.grpc_options import SCHEMES as GRPC_SCHEMES
+from three_mode.cli.access_lines import access_lines
 from three_mode.cli.console import open_console
-from three_mode.cli.joining import join
+from three_mode.cli.joining import address_on, join
 from three_mode.config import ConfigTable, Sources
+from three_mode.config.tables import fields_of
 from three_mode.conversations import Conversations
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.modes import CommunicationMode
+from three_mode.policies import Policies
 from three_mode.serve import App, Connected, ServeOptions, Tls, serve
 from three_mode.serve.backend import Backend
 from three_mode.serve.bus_verbs import BusVerbs
@@ -37,6 +40,18 @@ if TYPE_CHECKING:
     from three_mode.connection import LLMConnection
 
 _FILES = ("certificate", "key", "api_key_file")
+# Options that the table has under the same names.
+_SAME = (
+    "host",
+    "port",
+    "grpc",
+    "bus",
+    "most_at_once",
+    "talks",
+    "any_local_model",
+    "access_log",
+    "behind_proxy",
+)
 KEYS = "THREE_MODE_API_KEYS"
 DEFAULTS = ServeOptions()
 # Objects allocated between two runs of the garbage collector: 64 requests at once exceed Python's default of 700.
@@ -66,8 +81,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar="NAME[=ADDRESS]",
-        help="a local model that is loaded before the first request; with =, a name for a file, an agent or a "
-        "provider's model: brain=gguf:PATH. May be repeated",
+        help="a model that clients may ask, and no other then; with =, their name for a file, an agent or a "
+        "provider's model: brain=gguf:PATH. May be repeated; a local one is loaded at once",
+    )
+    parser.add_argument(
+        "--any-local-model",
+        action="store_true",
+        default=None,
+        help="clients may name any model file of this computer: gguf:PATH, hf:PATH",
     )
     parser.add_argument(
         "--most-at-once",
@@ -79,6 +100,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--talks", type=Path, metavar="FILE", help="keep conversations there: /v1/conversations, and chats that go on"
     )
     parser.add_argument("--origin", action="append", metavar="URL", help="a web page that may use it")
+    parser.add_argument(
+        "--access-log",
+        choices=get_args(fields_of(ServeTable)["access_log"]),
+        help="a line for each request, on standard output (default: off)",
+    )
+    parser.add_argument(
+        "--behind-proxy",
+        action="store_true",
+        default=None,
+        help="a proxy that has TLS stands before it, and says in X-Forwarded-For who asks; keys are needed",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -114,16 +146,16 @@ def _table(options: argparse.Namespace, config: ConfigTable) -> ServeTable:
     given = {
         "models": None if options.model is None else tuple(options.model),
         "origins": None if options.origin is None else tuple(options.origin),
-        **{name: getattr(options, name) for name in ("host", "port", "grpc", "bus", "most_at_once", "talks", *_FILES)},
+        **{name: getattr(options, name) for name in (*_SAME, *_FILES)},
     }
     said = {name: value for name, value in given.items() if value is not None}
-    if "api_key_file" not in said and os.environ.get(KEYS):
+    if "api_key_file" not in said and os.environ.get(table.api_keys_env or KEYS):
         paths.pop("api_key_file", None)  # the environment comes before the file
         said["api_key_file"] = None
     return replace(table, **(paths | said))
 
 
-def _settings(options: argparse.Namespace, table: ServeTable) -> ServeOptions:
+def _settings(options: argparse.Namespace, table: ServeTable, only: frozenset[str] | None) -> ServeOptions:
     certificate, key = table.certificate, table.key
     if (certificate is None) != (key is None):
         raise ConfigurationError("--certificate and --key go together")
@@ -142,19 +174,36 @@ def _settings(options: argparse.Namespace, table: ServeTable) -> ServeOptions:
         port=DEFAULTS.port if table.port is None else table.port,
         grpc=table.grpc,
         tls=tls,
-        api_keys=_keys(table.api_key_file),
+        api_keys=_keys(table.api_key_file, table.api_keys_env or KEYS),
         max_in_flight=DEFAULTS.max_in_flight if table.most_at_once is None else table.most_at_once,
         allowed_origins=frozenset(table.origins),
+        only_models=only,
+        any_local_model=table.any_local_model,
+        access_log=table.access_log,
+        behind_proxy=table.behind_proxy,
         **table.limits(),
     )
 
 
-def _keys(path: Path | None) -> frozenset[str]:
+def _only(models: Mapping[str, str], config: ConfigTable) -> frozenset[str] | None:
+    """What clients may name: the models that are named, and those of the config file. None where none is: whatever the
+    catalogue, the bus and the provider have."""
+    if not models:
+        return None
+    file = config.settings
+    routes: Policies = config.options(Policies, "policies")
+    default = [] if file.default_model is None else [file.default_model]
+    return frozenset((*models, *file.models, *(route.name for route in routes.routes), *default))
+
+
+def _keys(path: Path | None, variable: str) -> frozenset[str]:
     """Reads keys from a file or the environment. On the command line, the list of processes would show them."""
-    text = path.read_text() if path is not None else os.environ.get(KEYS, "").replace(",", "\n")
+    text = path.read_text() if path is not None else os.environ.get(variable, "").replace(",", "\n")
     keys = frozenset(line.strip() for line in text.splitlines() if line.strip())
     if path is not None and not keys:  # an empty file must not open the endpoint
         raise ConfigurationError(f"no key is in {path}", hint="one a line")
+    if variable != KEYS and not keys:
+        raise ConfigurationError(f"serve.api_keys_env names {variable}, which holds no key", hint=f"set {variable}")
     return keys
 
 
@@ -163,7 +212,8 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
 
     config = Sources(options.config)
     table = _table(options, config.table)
-    settings, models = _settings(options, table), named_models(table.models)
+    models = named_models(table.models)
+    settings = _settings(options, table, _only(models, config.table))
     async with AsyncExitStack() as stack:
         bus = None
         if table.bus:
@@ -179,7 +229,7 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
         stack.push_async_callback(connection.close)
         for name, address in models.items():
             with console.status(f"loading {escape(name)}"):
-                await _prepare(connection, bus, name, address)
+                models[name] = await _prepared(connection, bus, name, address)
         connected = Connected(connection, bus, models)
         backend: Backend = connected
         if table.talks is not None:
@@ -189,7 +239,11 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
         app = App(backend, settings, agents=agents)
         if bus is not None:
             stack.callback(tell_of_agents(bus, app.events).close)
+        if settings.access_log != "off":
+            stack.enter_context(access_lines())
         async with serve(app):
+            for line in _what_clients_may_ask(settings, connection, table.bus):
+                console.print(escape(line), soft_wrap=True, highlight=False)
             scheme = "https" if settings.tls else "http"
             console.print(
                 f"serving on {scheme}://{settings.host}:{settings.port}/v1  (events on /events)",
@@ -207,15 +261,38 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
             console.print("draining")
 
 
-async def _prepare(connection: "LLMConnection", bus: Bus | None, name: str, address: str) -> None:
-    """Loads a local model, and checks any other: what cannot work is an error before the endpoint listens."""
+async def _prepared(connection: "LLMConnection", bus: Bus | None, name: str, address: str) -> str:
+    """Loads a local model, and checks any other: what cannot work is an error before the endpoint listens. Returns the
+    address, that of an agent with its scheme."""
     if address.startswith("agent:"):
         if bus is None:
             raise ConfigurationError(f"{name!r} is an agent, and no bus is named", hint="give --bus NAME")
-    elif name == address and await connection.local_model(address) is None:
-        raise ConfigurationError(
-            f"{name!r} is no local model",
-            hint="`three-mode models` lists them; a provider's models need no --model",
-        )
-    else:
+        return address
+    if name != address:
         await connection.prepare(address)
+        return address
+    agent = None if bus is None else address_on(bus, address)
+    if agent is not None:
+        return agent
+    if await connection.local_model(address) is None:
+        # Which provider's it is has to be said: a misspelt name would be asked of whichever is found.
+        if connection.provider_of(address) is None and connection.provider_name is None:
+            raise ConfigurationError(
+                f"{name!r} is no local model",
+                hint="`three-mode models` lists them; a provider's model is PROVIDER/MODEL, or give --provider",
+            )
+        await connection.prepare(address)
+    return address
+
+
+def _what_clients_may_ask(settings: ServeOptions, connection: "LLMConnection", bus: str | None) -> Iterator[str]:
+    """Lines that say it, without asking anybody."""
+    if settings.only_models is not None:
+        yield f"models: {', '.join(sorted(settings.only_models))}"
+    else:
+        places = [f"the catalogue ({', '.join(connection.local_models()) or 'empty'})"]
+        places += [] if bus is None else [f"agents of {bus}"]
+        places.append(f"those of {connection.provider_name or 'the first provider that has a key'}")
+        yield f"models: {'; '.join(places)}"
+    if settings.any_local_model:
+        yield "clients may name any model file of this computer"

@@ -4,6 +4,7 @@ dicts."""
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from three_mode.serve.access_log import SEEN, SeenRequest
 from three_mode.serve.bodies import Bodies
 from three_mode.serve.faults import EndpointFault, fault
 from three_mode.serve.watching import Disconnected, EventWatch, Limited, Receive, Watched
@@ -36,6 +37,8 @@ class AsgiExchange:
         self._headers: dict[bytes, bytes] = dict(scope["headers"][::-1])
         self._receive, self._send, self._watch = receive, send, watch
         self.status = 0  # of the answer, once it began
+        self.model = ""  # that it names, once it is known
+        self.seen: SeenRequest | None = scope.get(SEEN)  # what the access log says of it, where there is one
         self.always: Headers = ()  # headers that go with the answer, whatever it is
         # The shape of a refusal in the protocol of the request; None: OpenAI's.
         self.refused_as: Callable[[EndpointFault], EndpointFault] | None = None

@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 from msgspec import Struct
 
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.serve.model_rule import ModelRule
 
 CONVERSATION = "three_mode.conversation"
 """Field of a chat request: the conversation that it goes on in."""
@@ -69,3 +70,11 @@ class Backend(ChatBackend, Protocol):
     async def embed(self, request: EmbedRequest) -> Embedded: ...
 
     async def available_models(self) -> Sequence[ModelInfo]: ...
+
+
+@runtime_checkable
+class RuledBackend(Backend, Protocol):
+    """A backend that opens what clients name. It keeps to the rule of the endpoint itself, for all its verbs; of any
+    other backend the endpoint checks the names before it asks."""
+
+    def ruled(self, rule: ModelRule) -> Backend: ...

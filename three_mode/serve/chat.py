@@ -56,7 +56,7 @@ class Chat:
         number: str | None = None,
     ) -> None:
         """`written` is the body of an answer and its number, which is a new one where None is given."""
-        model = request.model or ""
+        model = exchange.model = request.model or ""
         with KnownAs(self._events, model, number) as known, exchange.while_connected():
             response = await self._backend.chat_completion(request)
         self._metrics.used(model, response.usage)
@@ -70,7 +70,7 @@ class Chat:
         number: str | None = None,
     ) -> None:
         """The status goes out with the first chunk: a request that fails before has the status of its error."""
-        model = request.model or ""
+        model = exchange.model = request.model or ""
         with KnownAs(self._events, model, number) as known:
             writer = written(known)
             try:

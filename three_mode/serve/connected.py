@@ -4,33 +4,51 @@ Whoever runs the endpoint says what it opens. A client names a model, an agent o
 never a file or an address.
 """
 
+import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from copy import copy
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from three_mode.connection import LLMConnection
-from three_mode.errors import InvalidRequest, NotFound, ThreeModeError
+from three_mode.errors import InvalidRequest, ThreeModeError
 from three_mode.events.hub import ConnectionHub
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
-from three_mode.modes import CommunicationMode, names_files
+from three_mode.modes import CommunicationMode
 from three_mode.serve.backend import CONVERSATION, ChunkStream, ModelInfo, TokenCount
+from three_mode.serve.bus_models import BusModels
+from three_mode.serve.model_rule import ModelRule, names_local, unknown_model
 from transports.bus import Bus
 
 Asked = TypeVar("Asked", LLMRequest, EmbedRequest)
+# Names that are known to be allowed, so that the same one is judged once. A client cannot make them without end.
+MOST_ALLOWED, LONGEST_ALLOWED = 1000, 200
 LISTED_WITHIN = 2.0  # seconds that a provider has to say which models it has
 
 
 class Connected:
     """`bus` is the one that the connection knows, if it knows one: its agents are listed. `models` are further names,
-    and the address that each stands for: `{"brain": "gguf:models/brain.gguf"}`."""
+    and the address that each stands for: `{"brain": "gguf:models/brain.gguf"}`. `rule` is what clients may name; an
+    endpoint gives its own, that of its `ServeOptions`."""
 
     def __init__(
-        self, connection: LLMConnection, bus: Bus | None = None, models: Mapping[str, str] | None = None
+        self,
+        connection: LLMConnection,
+        bus: Bus | None = None,
+        models: Mapping[str, str] | None = None,
+        rule: ModelRule = ModelRule(),  # noqa: B008  # a frozen value
     ) -> None:
-        self._connection, self._bus = connection, bus
+        self._connection, self._bus, self._rule = connection, bus, rule
         self._models = dict(models or {})
-        self._only_here = connection.mode is CommunicationMode.AI_PC
+        self._allowed: set[str] = set()  # names that the rule was asked for and let pass
+        self._roles = None if bus is None else BusModels(bus)
+
+    def ruled(self, rule: ModelRule) -> Self:
+        """The same, for clients who may name what this rule says."""
+        other = copy(self)
+        other._rule, other._allowed = rule, set()
+        return other
 
     @property
     def event_hub(self) -> ConnectionHub:
@@ -56,62 +74,90 @@ class Connected:
         return TokenCount(self._connection.estimate(asked), exact=False) if exact is None else TokenCount(exact)
 
     def addressed(self, request: Asked) -> Asked:
-        """A client may leave `agent:` out, since from where it stands there is no bus: a role that is there is meant
-        first. What names a file or an address is no model here, whether it is there or not."""
+        """The request as the connection takes it: what the client named, by its address. A name that is nobody's is
+        NotFound, at once; one that says what to open is PermissionDenied, unless the operator gave it."""
         if CONVERSATION in request.extra:
             raise InvalidRequest("this endpoint keeps no conversations", field=CONVERSATION, hint="--talks FILE")
         model = request.model or ""
+        provider, mode = None, None
+        if isinstance(request, LLMRequest):
+            provider, mode = request.provider, request.mode
         address = self._models.get(model)
+        if provider is not None or mode is not None or model not in self._allowed:
+            self._check(model, provider, mode, named=address is not None)
         if address is None:
-            self._check_name(model)
-            if ":" not in model and not model.lower().endswith(".gguf"):
-                if self._bus is None or model not in _roles(self._bus):
-                    self._check_provider(model)
-                    return request
-                address = f"agent:{model}"
-            elif _opens(model) or (self._bus is None and model.startswith("agent:")):
-                raise _unknown(model)
-            else:
-                self._check_provider(model)
-                return request
+            address = self._address_of(model, self._connection.mode if mode is None else mode)
         return request if address == model else msgspec.structs.replace(request, model=address)
 
-    def _check_provider(self, model: str) -> None:
-        """Whoever runs the endpoint said which provider answers: a client's `PROVIDER/MODEL` names no other one."""
-        if self._connection.provider_of(model) is not None:
-            raise _unknown(model)
+    def _check(self, model: str, provider: str | None, mode: CommunicationMode | None, named: bool) -> None:
+        """Raises what a client is told who may not name this. `named`: the operator gave the name."""
+        if not named or self._rule.only is not None or provider is not None:
+            self._rule.check(model, provider, self._connection.mode if mode is None else mode)
+        if provider is not None and provider != self._connection.provider_name:
+            raise unknown_model(f"{provider}/{model}")
+        if provider is mode is None and len(self._allowed) < MOST_ALLOWED and len(model) <= LONGEST_ALLOWED:
+            self._allowed.add(model)
 
-    def _check_name(self, model: str) -> None:
-        """Where every bare name is a model of this computer, a path is one too."""
-        if self._only_here and ":" not in model and model not in (*self._connection.local_models(), *_roles(self._bus)):
-            raise _unknown(model)
+    def _address_of(self, model: str, mode: CommunicationMode) -> str:
+        """The address of a name that is none of `models`. A client may leave `agent:` out, since from where it stands
+        there is no bus: a role that is there is meant first."""
+        if model.startswith("agent:"):
+            known = self._bus is not None
+        elif ":" not in model and self._is_there(model):
+            return f"agent:{model}"
+        elif names_local(model, mode):  # the rule has let it pass
+            known = True
+        elif mode is CommunicationMode.AI_PC and ":" not in model:  # where a path is a name too
+            known = model in self._connection.local_models()
+        elif mode is CommunicationMode.AI_AI:
+            known = self._bus is not None
+        else:
+            # The operator said which provider answers: a client's `PROVIDER/MODEL` names no other one.
+            other = self._connection.provider_of(model)
+            known = self._named(model) if other is not None else self._connection.has_target(model)
+        if not known:
+            raise unknown_model(model)
+        return model
+
+    def _named(self, model: str) -> bool:
+        return self._rule.only is not None and model in self._rule.only
 
     async def available_models(self) -> Sequence[ModelInfo]:
-        """What answers now. A provider that does not say in time is left out: its models can be asked all the same."""
+        """What answers now, under the names that clients use. A provider that does not say in time is left out: its
+        models can be asked all the same. So is an agent that is no model: it cannot."""
+        if self._rule.only is not None:
+            return await self._only(self._rule.only)
+        agents, remote = await asyncio.gather(self._agents(), self._remote())
         local = [name for name in self._connection.local_models() if name not in self._models]
-        known = [
-            *(ModelInfo(f"agent:{role}", "agents") for role in _roles(self._bus)),
+        return [
+            *(ModelInfo(f"agent:{role}", "agents") for role in agents),
             *(ModelInfo(name, "three-mode") for name in self._models),
             *(ModelInfo(name, "local") for name in local),
+            *(ModelInfo(name, "provider") for name in remote),
         ]
+
+    async def _only(self, names: frozenset[str]) -> list[ModelInfo]:
+        """The names that the operator gave, but for agents that are there and are no models."""
+        addresses = {name: self._models.get(name, name) for name in sorted(names)}
+        roles = {name: address.removeprefix("agent:") for name, address in addresses.items() if self._is_agent(address)}
+        models = frozenset(await self._agents()) if roles else frozenset[str]()
+        return [
+            ModelInfo(name, "agents" if name in roles else "three-mode")
+            for name in addresses
+            if name not in roles or roles[name] in models or not self._is_there(roles[name])
+        ]
+
+    def _is_agent(self, address: str) -> bool:
+        return address.startswith("agent:") or self._is_there(address)
+
+    def _is_there(self, role: str) -> bool:
+        return self._roles is not None and self._roles.has(role)
+
+    async def _agents(self) -> Sequence[str]:
+        return () if self._roles is None else await self._roles.models(LISTED_WITHIN)
+
+    async def _remote(self) -> Sequence[str]:
         try:
-            remote = [ModelInfo(name, "provider") for name in await self._connection.models(within=LISTED_WITHIN)]
+            return await self._connection.models(within=LISTED_WITHIN)
         except ThreeModeError:
-            remote = []
-        return [*known, *remote]
-
-
-def _unknown(model: str) -> NotFound:
-    return NotFound(f"the model {model[:200]!r} does not exist", hint="GET /v1/models lists what answers")
-
-
-def _opens(model: str) -> bool:
-    """Whether a name says which file or address to open."""
-    return "://" in model or names_files(model)
-
-
-def _roles(bus: Bus | None) -> list[str]:
-    """The roles that agents have on the bus: `any:brain@host-1` says that host-1 has one of the role `brain`."""
-    if bus is None:
-        return []
-    return sorted({name[4:].partition("@")[0] for name in bus.names() if name.startswith("any:")})
+            return ()

@@ -29,6 +29,7 @@ from three_mode.messages import (
 )
 from three_mode.serve.backend import CONVERSATION, ChunkStream, ModelInfo, TokenCount
 from three_mode.serve.connected import Connected
+from three_mode.serve.model_rule import ModelRule
 
 PATH = "/v1/conversations"
 _ID = "conv_"  # other conversations of the file are none of the endpoint's
@@ -66,6 +67,10 @@ class ConversationBackend:
 
     def __init__(self, connected: Connected, talks: Conversations) -> None:
         self._connected, self.talks = connected, talks
+
+    def ruled(self, rule: ModelRule) -> "ConversationBackend":
+        """The same, for clients who may name what this rule says."""
+        return ConversationBackend(self._connected.ruled(rule), self.talks)
 
     @property
     def event_hub(self) -> ConnectionHub:

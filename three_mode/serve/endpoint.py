@@ -1,17 +1,19 @@
 """What all surfaces of one endpoint share: what answers, what there is room for, what is counted, and its end."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest
 from three_mode.serve.asgi import Refused
-from three_mode.serve.backend import AgentVerbs, Backend
+from three_mode.serve.backend import AgentVerbs, Backend, CountingBackend, ModelInfo, RuledBackend, TokenCount
 from three_mode.serve.bodies import Bodies
 from three_mode.serve.chat import Chat
 from three_mode.serve.events import EventHub
 from three_mode.serve.faults import EndpointFault, fault
 from three_mode.serve.metrics import EndpointMetrics
 from three_mode.serve.options import ServeOptions
+from three_mode.serve.ruled import RuledChat
 from three_mode.serve.telling import TellingBackend, ToldBackend
 from three_mode.serve.watching import EventWatch
 
@@ -27,6 +29,7 @@ class EndpointState:
         self.watch = EventWatch()
         self.bodies = Bodies(max(options.max_bodies, options.max_body))
         self.backend: Backend | None = None
+        self._ruled = False  # whether it checks the names of models itself
         self.told: TellingBackend | None = None  # its chat verbs, whose events are told
         self.chat: Chat | None = None
         self.draining = False
@@ -40,9 +43,43 @@ class EndpointState:
 
     def use(self, backend: Backend) -> None:
         """This is what answers from now on."""
-        told = backend if isinstance(backend, TellingBackend) else ToldBackend(backend)
+        rule = self.options.model_rule
+        self._ruled = isinstance(backend, RuledBackend)
+        if isinstance(backend, RuledBackend):
+            backend = backend.ruled(rule)
+        told: TellingBackend = backend if isinstance(backend, TellingBackend) else ToldBackend(backend)
+        if not self._ruled:
+            told = RuledChat(told, rule)
         self.backend, self.told, self.chat = backend, told, Chat(told, self.events, self.metrics)
         self.events.follow(told.event_hub)
+
+    def check_name(self, model: str | None) -> None:
+        """Raises what a client is told who may not name this model. For verbs other than chat."""
+        if not self._ruled:
+            self.options.model_rule.check(model or "")
+
+    async def embed(self, request: EmbedRequest) -> Embedded:
+        """The vectors that the backend gives."""
+        assert self.backend is not None
+        self.check_name(request.model)
+        return await self.backend.embed(request)
+
+    async def count(self, request: LLMRequest) -> TokenCount:
+        """The tokens of a request: exact where whoever answers can count, else about as many."""
+        self.check_name(request.model)
+        backend: object = self.backend
+        if isinstance(backend, CountingBackend):
+            return await backend.count(request)
+        from three_mode.providers.estimate import estimate_tokens
+
+        return TokenCount(estimate_tokens(request, request.model or ""), exact=False)
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """What clients may name; of a backend that does not judge names itself, those of its models."""
+        if self.backend is None:
+            raise Refused(starting())
+        known, only = await self.backend.available_models(), self.options.only_models
+        return known if self._ruled or only is None else [model for model in known if model.id in only]
 
     def begin(self) -> "asyncio.Task[Any]":
         """A request came, in the current task."""

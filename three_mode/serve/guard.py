@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from three_mode.serve.faults import EndpointFault, fault
 from three_mode.serve.options import ServeOptions
+from three_mode.serve.proxy import PROTO, last_word, scheme_of
 
 SUBPROTOCOL = "three-mode.events"
 # A browser's WebSocket cannot set headers: the key rides as a second subprotocol, `bearer.KEY`.
@@ -22,7 +23,7 @@ _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\]]+))(?::[0-9
 def refusal(options: ServeOptions, header: Callable[[bytes], str | None]) -> EndpointFault | None:
     """Why this request is not answered; None if it is."""
     origin = header(b"origin")
-    if origin is not None and not _origin_is_ours(options, origin, header(b"host")):
+    if origin is not None and not _origin_is_ours(options, origin, header):
         return fault(403, "web pages of other origins may not use this endpoint", "origin_refused")
     if not options.api_keys:
         if not _names_loopback(header(b"host")):
@@ -62,10 +63,13 @@ def _key(header: Callable[[bytes], str | None]) -> str | None:
     return None
 
 
-def _origin_is_ours(options: ServeOptions, origin: str, host: str | None) -> bool:
+def _origin_is_ours(options: ServeOptions, origin: str, header: Callable[[bytes], str | None]) -> bool:
     if origin in options.allowed_origins:
         return True
-    return host is not None and origin in (f"http://{host}", f"https://{host}")
+    host = header(b"host")
+    scheme = scheme_of(last_word(header(PROTO) or "")) if options.behind_proxy else None
+    ours = ("http", "https") if scheme is None else (scheme,)
+    return host is not None and origin in [f"{each}://{host}" for each in ours]
 
 
 @lru_cache(maxsize=256)  # clients name the same place again and again

@@ -2,10 +2,12 @@
 
 import ipaddress
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
 
 from three_mode.errors import ConfigurationError
+from three_mode.serve.model_rule import ModelRule
 from three_mode.serve.wire_in import MOST_MESSAGES
 
 UNIX = "unix:"
@@ -19,7 +21,8 @@ class Tls(Struct, frozen=True):
 
 
 class ServeOptions(Struct, frozen=True, kw_only=True):
-    """Loopback by default. Elsewhere the endpoint refuses to start without an API key and TLS."""
+    """Loopback by default. Elsewhere the endpoint refuses to start without an API key and TLS; behind a proxy that has
+    TLS, without an API key."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -50,6 +53,16 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     """Seconds that running requests have after SIGTERM."""
     allowed_origins: frozenset[str] = frozenset()
     """Web pages of other origins that may open `/events`, as in "https://console.example"."""
+    only_models: frozenset[str] | None = None
+    """Names of models that clients may use, and no others: those are a 404. None: whatever the backend has."""
+    any_local_model: bool = False
+    """Whether clients may name any model file of this computer, and any model of Hugging Face that it may fetch:
+    `gguf:PATH`, `hf:...`. Otherwise that is a 403, as a URL always is."""
+    access_log: Literal["off", "short", "json"] = "off"
+    """A line for each request that ends, to the logger `three_mode.access`: for people, or as JSON."""
+    behind_proxy: bool = False
+    """Whether all requests come through a proxy, which has TLS and says in `X-Forwarded-For` and `X-Forwarded-Proto`
+    who asks, and how. It needs API keys, on loopback too."""
 
     def __post_init__(self) -> None:
         if any(not key.strip() for key in self.api_keys):
@@ -68,12 +81,28 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
             raise ConfigurationError("max_connections is at least 1")
         if self.max_body < 1 or self.max_in_flight < 1 or self.event_buffer < 1:
             raise ConfigurationError("max_body, max_in_flight (--most-at-once) and event_buffer are at least 1")
+        self._check_place()
+
+    def _check_place(self) -> None:
+        if self.behind_proxy:
+            if not self.api_keys:
+                raise ConfigurationError(
+                    "an endpoint behind a proxy can be reached from elsewhere: that needs an API key",
+                    hint="give --api-key-file",
+                )
+            return
         lacks = [what for what, there in (("an API key", self.api_keys), ("TLS", self.tls)) if not there]
         if lacks and not self.on_loopback:
             raise ConfigurationError(
                 f"{self.host} can be reached from elsewhere: that needs {' and '.join(lacks)}",
-                hint="give --api-key-file and --certificate with --key, or listen on 127.0.0.1",
+                hint="give --api-key-file and --certificate with --key, or listen on 127.0.0.1; a proxy that has TLS "
+                "is --behind-proxy",
             )
+
+    @property
+    def model_rule(self) -> ModelRule:
+        """What clients may name."""
+        return ModelRule(self.only_models, self.any_local_model)
 
     @property
     def on_loopback(self) -> bool:

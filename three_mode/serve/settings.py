@@ -1,11 +1,22 @@
 """Table `serve` of a config file: the command line of `three-mode serve`, and limits of the endpoint."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from three_mode.errors import ConfigurationError
 from three_mode.frozen_options import FrozenOptions
+
+_LIMITS = (
+    "max_body",
+    "max_bodies",
+    "max_messages",
+    "max_connections",
+    "default_within",
+    "longest_within",
+    "drain_within",
+    "event_buffer",
+    "max_event_readers",
+)
 
 
 class ServeTable(FrozenOptions, frozen=True, kw_only=True):
@@ -17,25 +28,31 @@ class ServeTable(FrozenOptions, frozen=True, kw_only=True):
     certificate: Path | None = None  #: certificate chain, as PEM
     key: Path | None = None  #: its private key
     api_key_file: Path | None = None  #: keys that clients may use, one a line
+    api_keys_env: str | None = None  #: environment variable that holds them, instead of `THREE_MODE_API_KEYS`
     bus: str | None = None  #: a running bus whose agents are served
-    models: tuple[str, ...] = ()  #: models that are loaded before the first request: `NAME`, or `NAME=ADDRESS`
+    models: tuple[str, ...] = ()  #: what clients may ask, and nothing else: `NAME`, or `NAME=ADDRESS`
+    any_local_model: bool = False  #: whether clients may name any model file of this computer
     talks: Path | None = None  #: file in which conversations are kept; None: the endpoint keeps none
     most_at_once: int | None = None  #: requests that are answered at once
     origins: tuple[str, ...] = ()  #: web pages that may use the endpoint
+    access_log: Literal["off", "short", "json"] = "off"  #: a line for each request, on standard output
+    behind_proxy: bool = False  #: whether a proxy with TLS stands before it, and says who asks
     max_body: int | None = None  #: bytes of a request
+    max_bodies: int | None = None  #: bytes of all requests that are being read
     max_messages: int | None = None  #: messages of a chat request
     max_connections: int | None = None  #: open connections
     default_within: float | None = None  #: seconds for a request that brings no deadline of its own
     longest_within: float | None = None  #: what a caller's own deadline is cut to
     drain_within: float | None = None  #: seconds that running requests have after SIGTERM
+    event_buffer: int | None = None  #: events that wait for one slow reader
+    max_event_readers: int | None = None  #: WebSockets that read events
 
     def limits(self) -> dict[str, Any]:
         """The limits that the table sets, by their names in `ServeOptions`."""
-        names = ("max_body", "max_messages", "max_connections", "default_within", "longest_within", "drain_within")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        return {name: value for name in _LIMITS if (value := getattr(self, name)) is not None}
 
 
-def named_models(words: tuple[str, ...]) -> Mapping[str, str]:
+def named_models(words: tuple[str, ...]) -> dict[str, str]:
     """Name that clients use -> address, of words such as `tiny` and `brain=gguf:models/brain.gguf`."""
     found: dict[str, str] = {}
     for word in words:

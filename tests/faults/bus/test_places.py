@@ -17,6 +17,7 @@ from transports.bus import Bus
 from transports.bus.events import MemberInfo
 from transports.bus.registry import places, server
 from transports.bus.registry.election import RegistryPaths
+from transports.bus.registry.lateness import Lateness
 from transports.bus.registry.places import SLOTS, Places, read_places
 
 
@@ -56,7 +57,7 @@ async def test_newcomers_leave_the_place_of_a_stopped_member(carrier: str) -> No
 async def test_place_of_a_member_that_is_given_up_stays_empty_while_its_process_lives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "may_come_back", lambda *_: False)
+    monkeypatch.setattr(Lateness, "may_come_back", lambda *_: False)
     monkeypatch.setattr(server, "GRACE", 0.1)
     async with members() as group, process(group.name) as host, process(group.name) as stopped:
         first, second = await strangers_take_over(group, host, stopped)

@@ -59,19 +59,29 @@ def names(inner: ScriptedProvider) -> list[str]:
         "https://127.0.0.1:9/x",
         "file:///etc/passwd",
         "HTTP://127.0.0.1:9/x",
-        "agent:brain",
+        "GGUF:/etc/passwd",
+        "hf:/etc",
+        "hf:openai/gpt-oss-20b",
+        " hf:openai/gpt-oss-20b",
+        "file:/etc/passwd",
     ]
 
 
 @pytest.mark.parametrize("path", ["chat/completions", "embeddings"])
 async def test_no_file_and_no_address_is_opened(http: httpx.AsyncClient, inner: ScriptedProvider, path: str) -> None:
-    replies = {}
+    replies = set()
     for name in names(inner):
         reply = await asked(http, name, path)
-        assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found"), name
-        replies[name] = reply.json()["error"]["message"].replace(repr(name), "NAME")
-    assert len(set(replies.values())) == 1, "an answer does not tell whether a file is there"
+        error = reply.json()["error"]
+        assert (reply.status_code, error["type"], error["code"]) == (403, "permission_error", "permission_denied"), name
+        replies.add(reply.content)
+    assert len(replies) == 1, "an answer does not tell whether a file is there"
     assert not inner.seen
+
+
+async def test_an_agent_where_there_is_no_bus_is_no_model(http: httpx.AsyncClient) -> None:
+    reply = await asked(http, "agent:brain")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +120,8 @@ async def test_a_mode_makes_no_file_of_a_name(inner: ScriptedProvider, tmp_path:
             for path in ("chat/completions", "embeddings"):
                 for name in (str(tmp_path / "brain"), str(tmp_path / "none")):
                     reply = await asked(http, name, path)
-                    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
+                    assert (reply.status_code, reply.json()["error"]["code"]) == (403, "permission_denied")
+                assert (await asked(http, "brain", path)).status_code == 404
             assert (await asked(http, "tiny")).status_code == 200
 
 

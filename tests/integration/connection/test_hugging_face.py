@@ -81,7 +81,7 @@ async def test_the_endpoint_serves_it_by_name_only(hugging_face: Told) -> None:
         answer = await client.post("/v1/chat/completions", json={"model": "brain", **body}, timeout=120)
         assert answer.json()["choices"][0]["message"]["content"] == told["references"]["llama_chat"]["text"]
         refused = await client.post("/v1/chat/completions", json={"model": f"hf:{place / 'llama'}", **body})
-        assert refused.status_code == 404
+        assert refused.status_code == 403
 
 
 async def test_a_chat_on_the_command_line(hugging_face: Told) -> None:

@@ -3,17 +3,19 @@
 import asyncio
 import threading
 
+import msgspec
 import pytest
 
-from local_models import LocalModel
+from local_models import LocalModel, Lora
 from local_models.engine import growth as growth_module
 from local_models.engine import inprocess
 from local_models.engine.growth import Growth
 from local_models.engine.inprocess import InProcessBackend
-from local_models.errors import ModelClosed, OutOfMemory
+from local_models.errors import EngineFailed, ModelClosed, OutOfMemory
 from local_models.files.catalogue import TINY
 from local_models.llama import Context, ContextShape, Weights, sizing
 from local_models.options import LoadOptions
+from tests.support.local_models.models import AHOY
 
 TEXTS = ("a " * 200, "b " * 200)
 PROMPTS = [f"Count from {n}:" for n in range(6)]
@@ -161,3 +163,43 @@ async def test_texts_that_cannot_be_taken_over_are_computed_again(monkeypatch: p
     async with await LocalModel.load(TINY, GROWING) as model:
         assert await _answers(model, PROMPTS) == expected
         assert (await model.statistics()).sequences > 1
+
+
+async def test_a_wider_cache_that_refuses_the_adapters_is_freed_and_the_calls_go_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = msgspec.structs.replace(GROWING, lora=(Lora(path=AHOY),))
+    async with await LocalModel.load(TINY, msgspec.structs.replace(ALONE, lora=options.lora)) as model:
+        expected = [(await _answers(model, [prompt]))[0] for prompt in PROMPTS]
+    made: list[Context] = []
+    put_on = Context.adapters
+
+    def refuse_in_wider(context: Context, chosen: list[tuple[int, float]]) -> None:
+        if context.shape.sequences > 1:
+            made.append(context)
+            raise EngineFailed("llama.cpp refused these LoRA adapters together")
+        put_on(context, chosen)
+
+    monkeypatch.setattr(Context, "adapters", refuse_in_wider)
+    async with await LocalModel.load(TINY, options) as model:
+        first = asyncio.ensure_future(_answers(model, PROMPTS[:1], 300))
+        assert await _answers(model, PROMPTS) == expected
+        await first
+        assert (await model.statistics()).sequences == 1
+        assert [context._ctx for context in made] == [None]
+    assert "stays at 1 sequences" in caplog.text
+
+
+async def test_a_wider_cache_is_freed_when_the_texts_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Context] = []
+
+    def fail(wider: Context, *_: object) -> bool:
+        made.append(wider)
+        raise MemoryError
+
+    monkeypatch.setattr(Context, "take_over", fail)
+    async with await LocalModel.load(TINY, GROWING) as model:
+        calls = [model.complete(prompt, max_tokens=48) for prompt in PROMPTS]
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert any(isinstance(end, EngineFailed) for end in ended)
+    assert [context._ctx for context in made] == [None]

@@ -1,15 +1,9 @@
 """A trained adapter changes an answer, and only while it is on."""
 
-from pathlib import Path
-
 import pytest
 
 from local_models import BadModelFile, Lora
-from tests.support.local_models.models import TINY, opened, user
-
-AHOY = str(
-    Path(__file__).resolve().parents[2] / "data" / "ahoy.lora.gguf"
-)  # made by `python -m scripts.tiny_model.adapter`
+from tests.support.local_models.models import AHOY, TINY, opened, user
 
 
 @pytest.mark.parametrize("isolated", [False, True])

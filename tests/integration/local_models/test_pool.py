@@ -4,9 +4,23 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from local_models import DeadlineExceeded, LoadOptions, ModelClosed, ModelPool, OutOfMemory
+from local_models import (
+    BadModelFile,
+    DeadlineExceeded,
+    LoadOptions,
+    LocalModel,
+    Lora,
+    ModelClosed,
+    ModelPool,
+    OutOfMemory,
+)
+from local_models.engine import growth
+from local_models.gguf import check, summarize
+from local_models.llama import widths
+from local_models.llama.sizing import machine, plan
 from tests.support.bus.members import eventually
 from tests.support.local_models.models import TINY, user
 
@@ -122,3 +136,99 @@ async def test_a_model_that_does_not_load_is_told_to_all_and_tried_again(three: 
         put(broken, 8)
         async with pool.use(broken) as model:
             assert (await model.chat(user("Repeat: abc"), temperature=0)).text == "abc"
+
+
+# --- caches that grow ---
+
+GROWING = LoadOptions(threads=1, context=512)
+WIDTH = 32
+ENDLESS = 'root ::= "a"{200}'
+PROMPTS = [f"Count from {n}:" for n in range(20)]
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """This machine remembers of the small model, in this process and in a worker, that 32 sequences are its best."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    summary = summarize(check(str(TINY)))
+    results = {}
+    for own_process in (False, True):
+        load_plan = plan(summary, GROWING, machine(), own_process=own_process)
+        shape = msgspec.structs.replace(load_plan.shape, threads=load_plan.most_threads)
+        results[widths._key(str(TINY), shape, 0)] = widths._Remembered(WIDTH, "remembered", 1.0)
+    widths._write(results)
+
+
+def bytes_of(sequences: int) -> int:
+    """Bytes of the small model with a cache of so many sequences."""
+    summary = summarize(check(str(TINY)))
+    return summary.file_bytes + summary.kv_bytes(512 * sequences)
+
+
+async def answers(model: LocalModel, count: int = len(PROMPTS)) -> None:
+    """Calls that are all there for a while: none may end before it has written 64 tokens."""
+    await asyncio.gather(*(model.complete(prompt, max_tokens=64, grammar=ENDLESS) for prompt in PROMPTS[:count]))
+
+
+async def test_models_with_caches_that_may_grow_share_a_budget(three: list[str]) -> None:
+    """The pool counted caches at their widest: two models that fit beside each other unloaded one another."""
+    budget = 2 * bytes_of(8) + 1000
+    assert budget < bytes_of(64)
+    async with ModelPool(budget, GROWING) as pool, pool.use(three[0]), pool.use(three[1]):
+        assert pool.loaded == tuple(three[:2])
+        assert pool.used_bytes == 2 * bytes_of(8)
+    assert pool.used_bytes == 0
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.usefixtures("wide")
+async def test_a_cache_grows_within_the_budget(isolated: bool) -> None:
+    options = msgspec.structs.replace(GROWING, isolated=isolated)
+    async with ModelPool(bytes_of(8 + WIDTH), options) as pool:
+        async with pool.use("tiny") as model:
+            await answers(model)
+            assert (await model.statistics()).sequences == WIDTH
+            await eventually(lambda: pool.used_bytes == bytes_of(WIDTH))  # of a worker it is told later
+    assert pool.used_bytes == 0
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.usefixtures("wide")
+async def test_a_cache_that_the_budget_has_no_room_for_stays_as_it_is(
+    isolated: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(growth, "CLAIM_AGAIN", 0.0)
+    claims: list[int] = []
+    take = ModelPool._take
+
+    def counted(pool: ModelPool, entry: object, cache_bytes: int) -> bool:
+        claims.append(cache_bytes)
+        return take(pool, entry, cache_bytes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ModelPool, "_take", counted)
+    options = msgspec.structs.replace(GROWING, isolated=isolated)
+    async with ModelPool(bytes_of(8 + 16) - 1, options) as pool, pool.use("tiny") as model:  # 8 and, beside them, 16
+        await answers(model)
+        found = await model.statistics()
+        assert (found.sequences, found.finished) == (8, len(PROMPTS))
+        assert pool.used_bytes == bytes_of(8)
+    assert len(claims) > 1  # the model asked
+    said = [record.message for record in caplog.records if "stays at 8 sequences" in record.message]
+    assert len(said) == (0 if isolated else 1)  # a worker says it in its own log
+
+
+@pytest.mark.usefixtures("wide")
+async def test_a_cache_grows_once_another_model_has_made_room(
+    three: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "CLAIM_AGAIN", 0.0)
+    broken = {three[1]: msgspec.structs.replace(GROWING, lora=(Lora(path=str(TINY)),))}
+    async with ModelPool(bytes_of(8 + 16), GROWING, models=broken) as pool, pool.use("tiny") as model:
+        async with pool.use(three[0]):
+            await answers(model, 12)
+            assert (await model.statistics()).sequences == 8
+        with pytest.raises(BadModelFile, match="LoRA"):
+            await pool.lease(three[1])
+        assert pool.loaded == ("tiny",)  # the other one was unloaded for one that could not be loaded
+        await answers(model, 12)
+        assert (await model.statistics()).sequences == 16

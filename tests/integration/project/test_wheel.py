@@ -65,6 +65,11 @@ def test_it_brings_the_native_ring_and_the_small_model(wheel: Path) -> None:
     assert "local_models/tiny/tiny.gguf" in members(wheel)
 
 
+def test_it_brings_packages_and_nothing_beside_them(wheel: Path) -> None:
+    tops = {name.partition("/")[0] for name in members(wheel)}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"three_mode", "transports", "local_models"}
+
+
 def test_the_training_of_the_small_model_stays_out_of_it(wheel: Path) -> None:
     tiny = [name for name in members(wheel) if name.startswith("local_models/tiny/")]
     assert sorted(tiny) == [f"local_models/tiny/{name}" for name in ("__init__.py", "tiny.gguf", "tiny.json")]

@@ -185,7 +185,7 @@ async def test_errors_have_the_shape_of_anthropic(running: Running) -> None:
     async with running.client() as sdk:
         with pytest.raises(anthropic.NotFoundError) as unknown:
             await sdk.messages.create(model="agent:nobody", **asked)
-        with pytest.raises(anthropic.NotFoundError):
+        with pytest.raises(anthropic.PermissionDeniedError) as refused:
             await sdk.messages.create(model="gguf:/etc/hostname", **asked)
         with pytest.raises(anthropic.BadRequestError, match="top_p"):
             await sdk.messages.create(model="tiny", extra_body={"top_p": 7}, **asked)
@@ -197,6 +197,7 @@ async def test_errors_have_the_shape_of_anthropic(running: Running) -> None:
             )
     assert unknown.value.body["type"] == "error"  # type: ignore[index]
     assert unknown.value.body["error"]["type"] == "not_found_error"  # type: ignore[index]
+    assert refused.value.body["error"]["type"] == "permission_error"  # type: ignore[index]
     assert long.value.body["error"]["code"] == "context_length_exceeded"  # type: ignore[index]
     async with httpx.AsyncClient(base_url=running.url, timeout=20) as http:
         for reply in (await http.post("/v1/messages", content=b"{"), await http.get("/v1/messages")):

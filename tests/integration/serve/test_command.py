@@ -33,6 +33,12 @@ KEY = "a-key-of-the-test"  # pragma: allowlist secret
         (("--api-key-file", "/dev/null"), "no such file: /dev/null"),
         (("--base-url", "localhost:11434"), "--base-url is a URL such as"),
         (("--most-at-once", "0"), "--most-at-once"),
+        (("--behind-proxy",), "that needs an API key"),
+        (("--behind-proxy", "--host", "0.0.0.0"), "that needs an API key"),
+        (("--model", "nosuch/model"), "'nosuch/model' is no local model"),
+        (("--model", "tiny", "--model", "tiny"), "two models are called 'tiny'"),
+        (("--model", "x=gguf:/no/such.gguf"), "no such file"),
+        (("--model", "clerk=agent:clerk"), "'clerk' is an agent, and no bus is named"),
     ],
 )
 async def test_what_cannot_be_is_said(arguments: tuple[str, ...], said: str) -> None:

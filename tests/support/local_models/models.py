@@ -12,8 +12,10 @@ from local_models.engine.engine import Job
 from local_models.engine.inprocess import InProcessBackend
 from local_models.files.catalogue import TINY
 
+AHOY = str(Path(__file__).resolve().parents[2] / "data" / "ahoy.lora.gguf")
+"""Adapter for the small model, made by `python -m scripts.tiny_model.adapter`."""
 T = TypeVar("T")
-__all__ = ["TINY", "begun", "held", "opened", "said", "user"]
+__all__ = ["AHOY", "TINY", "begun", "held", "opened", "said", "user"]
 
 
 def user(text: str, system: str = "") -> list[dict[str, Any]]:

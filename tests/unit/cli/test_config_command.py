@@ -25,6 +25,9 @@ path = "brain.gguf"
 [serve]
 port = 9000
 models = ["tiny"]
+access_log = "json"
+api_keys_env = "KEYS"
+event_buffer = 9
 """
 
 
@@ -71,6 +74,11 @@ def test_each_setting_has_its_value_and_its_source(
     assert settings["models.brain.path"] == ("brain.gguf", "three_mode.toml:13")
     assert settings["serve.port"] == (9000, "three_mode.toml:15")
     assert settings["serve.max_body"] == (8 << 20, "default")
+    assert settings["serve.access_log"] == ("json", "three_mode.toml:17")
+    assert settings["serve.api_keys_env"] == ("KEYS", "three_mode.toml:18")
+    assert settings["serve.event_buffer"] == (9, "three_mode.toml:19")
+    for name in ("behind_proxy", "any_local_model"):
+        assert settings[f"serve.{name}"] == (False, "default")
     assert "of-openai" not in out
     assert "of-the-team" not in out
 
@@ -99,6 +107,10 @@ def test_without_a_file_it_says_where_one_is_looked_for(capsys: pytest.CaptureFi
     [
         ("timout = 3", "line 1 of three_mode.toml: timout is no setting (did you mean timeout?)"),
         ("[serve]\nprt = 3", "line 2 of three_mode.toml: serve.prt is no setting (did you mean port?)"),
+        ("[serve]\naccess_log = 'xml'", "line 2 of three_mode.toml: serve.access_log is 'off' or 'short' or 'json'"),
+        ("[serve]\nbehind_proxy = 'yes'", "line 2 of three_mode.toml: serve.behind_proxy is true or false"),
+        ("[serve]\nmodels = ['a=x', 'a=y']", "line 2 of three_mode.toml: serve.models is not right: two models are"),
+        ("[serve]\napi_keys_env = 'sk-0123456789abcdef'", "line 2 of three_mode.toml: serve.api_keys_env is a secret"),
         ("[serve]\nport = 'x'", "line 2 of three_mode.toml: serve.port is a whole number"),
         ("[policies.retry]\nattempt = 1", "line 2 of three_mode.toml: policies.retry.attempt is no setting"),
         ("[local]\ncontext = -1", "line 2 of three_mode.toml: local.context is not right"),

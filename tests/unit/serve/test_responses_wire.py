@@ -25,9 +25,9 @@ from three_mode.messages import (
     ToolResult,
     chunks_of,
 )
-from three_mode.serve.surfaces.openai_responses import ResponseQuestion, read_response
 from three_mode.serve.surfaces.openai_responses import body as bodies
 from three_mode.serve.surfaces.openai_responses.items import messages_of, output_items
+from three_mode.serve.surfaces.openai_responses.reading import ResponseQuestion, read_response
 from three_mode.serve.surfaces.openai_responses.writer import ResponseWriter
 
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}

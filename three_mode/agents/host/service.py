@@ -5,7 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from three_mode.agents.handlers.codec import decoder_for, encode
+from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.host.llm_events import LLMEventForwarder
+from three_mode.agents.model import Model
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.gather_server import GatherServer
 from three_mode.agents.runtime.population import Population
@@ -31,6 +33,7 @@ _names = decoder_for(NamesOrder)
 _reload = decoder_for(ReloadOrder)
 _settled = decoder_for(SettledOrder)
 _llm_events = decoder_for(LLMEventsOrder)
+MODEL = frozenset(specs_of(Model))  # the handlers of a model: an agent with any of them is one
 _ANSWER = 0.1  # share of an order's time that is kept for the way of its answer
 _ANSWER_AT_MOST = 0.25  # seconds
 
@@ -53,6 +56,7 @@ class HostService:
             "reload": self._on_reload,
             "report": self._on_report,
             "dead_letters": self._on_dead_letters,
+            "models": self._on_models,
             "llm_events": self._on_llm_events,
         }
 
@@ -126,6 +130,11 @@ class HostService:
     async def _on_dead_letters(self, _: Request) -> list[Any]:
         dead_letters = self._population.dead_letters
         return [dead_letters.count, dead_letters.read()]
+
+    async def _on_models(self, _: Request) -> list[str]:
+        """The roles that have an agent which answers as a model does."""
+        roles = self._population.roles.items()
+        return [role for role, actors in roles if any(not MODEL.isdisjoint(actor.specs) for actor in actors)]
 
     async def _on_llm_events(self, request: Request) -> None:
         order: LLMEventsOrder = _llm_events(request.raw)

@@ -1,20 +1,11 @@
 """Surfaces of the endpoint: protocols in which clients speak to what it hands out. Each is a folder of its own."""
 
-from typing import Protocol
-
 from three_mode.serve.asgi import Scope, Send
-from three_mode.serve.watching import Receive
 from transports.grpc import GrpcStatus, write_message
 
 _GRPC = b"application/grpc"
 # Services, of which a request in another protocol is told that it speaks the wrong one.
 _SERVICES = ("/three_mode.v1.", "/LLMService/", "/grpc.health.v1.", "/grpc.reflection.")
-
-
-class Surface(Protocol):
-    """Answers requests of one protocol."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
 def speaks_grpc(scope: Scope) -> bool:

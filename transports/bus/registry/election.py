@@ -29,7 +29,6 @@ from transports.bus.registry.places import read_places
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SETTLED = 5.0  # seconds after which a socket that nobody listens on is dead
-BUSY_WITHIN, STOPPED_WITHIN = 3.0, 60.0  # seconds for a member whose process runs, or is stopped, to come back
 _PRECEDENCE = 0.5  # seconds in which the members of a registry that died may host the next one before a newcomer
 BACKLOG = 1024  # connections that wait to be accepted
 
@@ -72,28 +71,6 @@ class RegistryPaths:
         if len(os.fsencode(paths.socket)) > 107:
             raise JoinFailed(f"the socket path {paths.socket} is longer than the 107 bytes that Unix sockets allow")
         return paths
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process of this machine runs, or is only stopped. One of another namespace is not seen."""
-    return _state(pid) not in ("", "Z")
-
-
-def may_come_back(pid: int, waited: float) -> bool:
-    """Return whether a member that is not back `waited` seconds after the registry moved is only late.
-
-    Its process may be stopped, or its event loop busy. One that runs has a shorter time: it may have joined anew.
-    """
-    state = _state(pid)
-    return waited < (STOPPED_WITHIN if state in ("T", "t") else BUSY_WITHIN) and state not in ("", "Z")
-
-
-def _state(pid: int) -> str:
-    """Return the state of a process as ps shows it; "" for one that is not there."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
 
 
 def running_buses() -> list[str]:

@@ -27,7 +27,7 @@ from transports.bus.options import BusOptions
 from transports.bus.registry import wire
 from transports.bus.registry.client import RegistryClient, refusal
 from transports.bus.registry.connector import Connector, HostedRegistry
-from transports.bus.registry.election import is_alive, may_come_back
+from transports.bus.registry.lateness import Lateness, is_alive
 from transports.bus.registry.member import Member
 
 log = logging.getLogger("three_mode.bus")
@@ -35,6 +35,7 @@ WITHIN = 5.0  # seconds for a request to the registry
 ANNOUNCE_AGAIN = 1.0  # seconds until files that the registry had no room for are announced again
 STEADY = 5.0  # seconds with a registry after which the search for the next one begins without a pause
 FETCH_WITHIN = 10.0  # seconds for a segment of a member that is on the bus
+FIRST_LOOK, NEXT_LOOK = 1.0, 0.5  # seconds after a return until a look at who is missing, and until the next
 
 
 class _RegistryEnded(JoinFailed):
@@ -158,6 +159,7 @@ class Membership:
     async def _join_again(self) -> None:
         """Join the next registry, or host it."""
         host, self._host = self._host, ""
+        self._not_back = None  # whoever is missing is waited for anew, from the next registry on
         before = set(self._member.directory.members)
         log.info("bus %s: the registry (member %s) is gone, electing another", self._bus, host or "unknown")
         if time.monotonic() - self._joined_at > STEADY:
@@ -315,21 +317,21 @@ class Membership:
             self._ready.set_result(None)
         if self._not_back is not None:
             # The registry reports the members that do not come back, unless it is new and never knew them.
-            self._loop.call_later(2.0, self._forget_missing, self._not_back, time.monotonic())
+            self._loop.call_later(FIRST_LOOK, self._forget_missing, self._not_back, Lateness())
 
-    def _forget_missing(self, missing: set[str], since: float) -> None:
+    def _forget_missing(self, missing: set[str], lateness: Lateness) -> None:
         """Let go of members that are not back, but wait for those whose process lives: they are only late."""
         if self._not_back is not missing or self._leaving:
             return
         missing.discard(self._member.id)
-        waited = time.monotonic() - since if self._connector.sees_processes else math.inf
+        now = time.monotonic() if self._connector.sees_processes else math.inf
         for member in list(missing):
             info = self._member.directory.members.get(member)
-            if info is None or not may_come_back(info.pid, waited):
+            if info is None or not lateness.may_come_back(info.pid, now):
                 missing.discard(member)
                 self._member.member_lost(member, "it did not come back after the registry moved")
         if missing:
-            self._loop.call_later(1.0, self._forget_missing, missing, since)
+            self._loop.call_later(NEXT_LOOK, self._forget_missing, missing, lateness)
         else:
             self._not_back = None
 

@@ -15,7 +15,8 @@ from transports.bus.errors import BusError, JoinFailed, Overloaded
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 from transports.bus.registry.channel import UnixChannel, peer_credentials
-from transports.bus.registry.election import BUSY_WITHIN, HostingRight, is_alive, may_come_back
+from transports.bus.registry.election import HostingRight
+from transports.bus.registry.lateness import Lateness, is_alive
 from transports.bus.registry.pacing import ChangePacing
 from transports.bus.registry.places import Places
 from transports.bus.registry.seats import Seat, Shards
@@ -23,6 +24,7 @@ from transports.bus.registry.state import RegistryState
 
 log = logging.getLogger("three_mode.bus.registry")
 HELLO_WITHIN = 5.0  # seconds after which a connection without Hello is dropped
+NEWCOMERS_WITHIN = 3.0  # seconds that newcomers wait at most for members that are late
 GRACE = 1.0  # seconds that the members of a registry that died have to come back; longer where they live
 CONNECTIONS = 2048  # open at once
 ACCEPTS = 64  # connections accepted in one turn, between messages of members
@@ -40,7 +42,8 @@ class RegistryServer:
         self._broken: list[tuple[Seat, str]] = []
         self._deferred: list[tuple[Seat, wire.Hello, list[int]]] = []
         self._grace_until = 0.0
-        self._look_at = self._moved_at = 0.0  # next look at members that are not back yet
+        self._look_at = 0.0  # next look at members that are not back yet
+        self._lateness = Lateness()
         self._pace = ChangePacing()
         self._stopping = False
         self._ended_alone: bool | None = None
@@ -53,8 +56,8 @@ class RegistryServer:
         """Start the thread. `known`: members of the registry before this one, as far as this process knows them."""
         ids = {info.id for info in known}
         self.state.expect([*known, *(info for info in self._right.members if info.id not in ids)])
-        self._moved_at = time.monotonic()
-        self._look_at = self._moved_at + GRACE
+        self._lateness = Lateness()
+        self._look_at = self._lateness.since + GRACE
         if after_a_death:
             self._grace_until = self._look_at
         self._thread.start()
@@ -138,8 +141,8 @@ class RegistryServer:
             self.state.expire(now)
         if self.state.expected and now >= self._look_at:
             self._look_at = now + GRACE
-            waited = now - self._moved_at
-            self.state.forget_expected(lambda info: may_come_back(info.pid, waited) and self._places.has(info))
+            late = self._lateness
+            self.state.forget_expected(lambda info: late.may_come_back(info.pid, now) and self._places.has(info))
             self.state.free_places(self._may_be_there)
         if self._grace_until and not self._newcomers_wait(now):
             self._grace_until = 0.0
@@ -161,10 +164,9 @@ class RegistryServer:
         wait for it."""
         if not self.state.late:
             return False
-        waited = now - self._moved_at
-        if waited >= BUSY_WITHIN:
+        if now - self._lateness.since >= NEWCOMERS_WITHIN:
             return False
-        return now < self._grace_until or any(may_come_back(info.pid, waited) for info in self.state.late)
+        return now < self._grace_until or any(self._lateness.may_come_back(info.pid, now) for info in self.state.late)
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS):

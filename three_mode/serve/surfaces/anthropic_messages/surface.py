@@ -1,42 +1,42 @@
 """Requests of Anthropic's Messages API, answered by whatever the endpoint hands out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from functools import partial
 from secrets import token_hex
 
 import msgspec
 
 from three_mode.errors import DeadlineExceeded, ThreeModeError
-from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.messages import LLMResponse
 from three_mode.serve.asgi import AsgiExchange
-from three_mode.serve.backend import CountingBackend, TokenCount
 from three_mode.serve.endpoint import EndpointState
-from three_mode.serve.surfaces.anthropic_messages.body import MessagesQuestion, read_messages
+from three_mode.serve.intake import Intake
+from three_mode.serve.routes import PathRoute, no_such_path
+from three_mode.serve.surfaces.anthropic_messages.body import read_messages
 from three_mode.serve.surfaces.anthropic_messages.events import EventWriter
 from three_mode.serve.surfaces.anthropic_messages.refusals import anthropic_fault
 from three_mode.serve.surfaces.anthropic_messages.reply import message
 
 MESSAGES = "/v1/messages"
 COUNT = "/v1/messages/count_tokens"
-# Runs a reader over a body: its bytes, the deadline, most messages.
-Read = Callable[[Callable[[bytes, float, int], MessagesQuestion], bytes, float], Awaitable[MessagesQuestion]]
 
 
 class MessagesSurface:
-    """`create` and `count` answer a request whose body is whole, and say which model it named."""
+    """Messages of one endpoint. A request to one of its paths is refused in its shape, whatever the reason."""
 
-    def __init__(self, endpoint: EndpointState, read: Read) -> None:
-        self._endpoint, self._read = endpoint, read
+    def __init__(self, endpoint: EndpointState, intake: Intake) -> None:
+        self._endpoint, self._intake = endpoint, intake
 
-    @staticmethod
-    def shape_refusals(exchange: AsgiExchange) -> None:
-        """A request to a path of this surface is refused in its shape, whatever the reason."""
-        if (exchange.path + "/").startswith(MESSAGES + "/"):
-            exchange.refused_as = anthropic_fault
+    def routes(self) -> Sequence[PathRoute]:
+        return (
+            PathRoute("POST", MESSAGES, self._intake.whole(self._create), refused_as=anthropic_fault),
+            PathRoute("POST", COUNT, self._intake.whole(self._count), refused_as=anthropic_fault),
+            PathRoute("", MESSAGES + "/", no_such_path, refused_as=anthropic_fault),
+        )
 
-    async def create(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
-        asked = await self._read(read_messages, body, within)
+    async def _create(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
+        asked = await self._intake.read(read_messages, body, within)
         chat, model = self._endpoint.chat, asked.request.model or ""
         assert chat is not None
         number = f"msg_{token_hex(12)}"
@@ -49,13 +49,14 @@ class MessagesSurface:
             await chat.whole(exchange, asked.request, partial(_written, asked.shows_thinking), number)
         return model
 
-    async def count(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
+    async def _count(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
         """The tokens of a request: exact where whoever answers can count, else about as many."""
-        request = (await self._read(read_messages, body, within)).request
+        request = (await self._intake.read(read_messages, body, within)).request
+        exchange.model = request.model or ""
         try:
             with exchange.while_connected():
                 async with asyncio.timeout(within):
-                    found = await self._counted(request)
+                    found = await self._endpoint.count(request)
         except TimeoutError as error:
             if isinstance(error, ThreeModeError):
                 raise
@@ -63,14 +64,6 @@ class MessagesSurface:
         said = {"input_tokens": found.tokens, "three_mode": {"exact": found.exact}}
         await exchange.answer(200, msgspec.json.encode(said))
         return request.model or ""
-
-    async def _counted(self, request: LLMRequest) -> TokenCount:
-        backend: object = self._endpoint.backend
-        if isinstance(backend, CountingBackend):
-            return await backend.count(request)
-        from three_mode.providers.estimate import estimate_tokens
-
-        return TokenCount(estimate_tokens(request, request.model or ""), exact=False)
 
 
 def _written(shows_thinking: bool, response: LLMResponse, number: str) -> bytes:

@@ -61,20 +61,16 @@ class ModelService:
         self._endpoint.metrics.used(call.model, used)
 
     async def _embed(self, call: GrpcCall, message: pb.EmbedRequest) -> pb.EmbedResponse:
-        backend = self._endpoint.backend
-        assert backend is not None
         check_model(call, message.model)
         message.within = shorter(call, message)
         request = convert.read_embed_request(message)
         with call.while_connected():
-            embedded = await backend.embed(request)
+            embedded = await self._endpoint.embed(request)
         self._endpoint.metrics.used(call.model, embedded.usage)
         return convert.write_embedded(embedded)
 
     async def _models(self, call: GrpcCall, message: pb.ListModelsRequest) -> pb.ListModelsResponse:
-        backend = self._endpoint.backend
-        assert backend is not None
-        known = await backend.available_models()
+        known = await self._endpoint.models()
         return pb.ListModelsResponse(models=[pb.Model(id=model.id, owned_by=model.owned_by) for model in known])
 
     async def _read(self, call: GrpcCall, message: pb.ChatRequest) -> LLMRequest:

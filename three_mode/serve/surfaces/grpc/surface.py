@@ -13,6 +13,7 @@ from three_mode import errors
 from three_mode.errors import DeadlineExceeded, ThreeModeError
 from three_mode.grpc_messages.errors import write_error
 from three_mode.serve import guard
+from three_mode.serve.access_log import SEEN, SeenRequest
 from three_mode.serve.asgi import Refused, Scope, Send
 from three_mode.serve.endpoint import EndpointState, going_down, overloaded
 from three_mode.serve.faults import EndpointFault
@@ -102,6 +103,10 @@ class GrpcSurface:
             status = GONE if call.status is None else int(call.status)
             model = "other" if status else call.model  # one that failed may be any text
             endpoint.metrics.finished(route, model, status, time.perf_counter() - started)
+            seen: SeenRequest | None = scope.get(SEEN)
+            if seen is not None:
+                ended = call.status
+                seen.ended(GONE if ended is None else 200, call.model, None if ended is None else ended.name)
 
     async def _answer(self, call: GrpcCall, scope: Scope) -> None:
         endpoint = self._endpoint

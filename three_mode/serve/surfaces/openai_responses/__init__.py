@@ -1,6 +1,5 @@
 """OpenAI's responses: `/v1/responses`, whole and streamed, and kept where the endpoint keeps conversations."""
 
-from three_mode.serve.surfaces.openai_responses.reading import ResponseQuestion, read_response
 from three_mode.serve.surfaces.openai_responses.surface import ResponsesSurface
 
-__all__ = ["ResponseQuestion", "ResponsesSurface", "read_response"]
+__all__ = ["ResponsesSurface"]

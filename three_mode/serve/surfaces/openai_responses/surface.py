@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -17,13 +17,15 @@ from three_mode.serve.chat import Chat
 from three_mode.serve.conversations import ConversationBackend, items_of, page_of
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.faults import fault
+from three_mode.serve.intake import Intake
+from three_mode.serve.routes import PathRoute
 from three_mode.serve.surfaces.openai_responses import body
 from three_mode.serve.surfaces.openai_responses.body import KnownResponse
 from three_mode.serve.surfaces.openai_responses.keeping import PREFIX, KeptAnswer, ResponseStore, check_kept
-from three_mode.serve.surfaces.openai_responses.reading import ResponseQuestion
+from three_mode.serve.surfaces.openai_responses.reading import ResponseQuestion, read_response
 from three_mode.serve.surfaces.openai_responses.writer import ResponseWriter
 
-PATH = "/v1/responses/"
+PATH = "/v1/responses"
 _NO_STORE = "this endpoint keeps no responses"
 
 
@@ -38,16 +40,19 @@ class _Running(NamedTuple):
 class ResponsesSurface:
     """Responses of one endpoint."""
 
-    def __init__(self, endpoint: EndpointState) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: EndpointState, intake: Intake) -> None:
+        self._endpoint, self._intake = endpoint, intake
         self._running: dict[str, _Running] = {}  # as many at most as the endpoint answers at once
+
+    def routes(self) -> Sequence[PathRoute]:
+        return PathRoute("POST", PATH, self._intake.whole(self._create)), PathRoute("", PATH + "/", self._answer_known)
 
     def _store(self) -> ResponseStore | None:
         backend = self._endpoint.backend
         return ResponseStore(backend) if isinstance(backend, ConversationBackend) else None
 
-    async def create(self, exchange: AsgiExchange, asked: ResponseQuestion) -> str:
-        """Answers, and says which model did."""
+    async def _create(self, exchange: AsgiExchange, data: bytes, within: float) -> str:
+        asked = await self._intake.read(read_response, data, within)
         store = self._store()
         known = KnownResponse(
             PREFIX + secrets.token_hex(24), int(time.time()), asked, store is not None and asked.store
@@ -86,12 +91,14 @@ class ResponsesSurface:
             running.ended.set()
         return request.model or ""
 
-    async def answer_known(self, exchange: AsgiExchange, within: float) -> None:
+    async def _answer_known(self, exchange: AsgiExchange) -> str:
         """A response that is there: retrieved, cancelled, deleted, or its input listed."""
-        name, _, rest = exchange.path.removeprefix(PATH).partition("/")
-        async with _free_within(within):
+        self._endpoint.admit()
+        name, _, rest = exchange.path.removeprefix(PATH + "/").partition("/")
+        async with _free_within(self._intake.within(exchange)):
             found = await self._known(exchange, name, rest)
         await exchange.answer(200, msgspec.json.encode(found))
+        return ""
 
     async def _known(self, exchange: AsgiExchange, name: str, rest: str) -> dict[str, Any]:
         what = (exchange.method, rest)

@@ -1,0 +1,78 @@
+"""Which path is answered by whom. A surface says its routes, the application asks for the one of a request. Pure."""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from three_mode.serve.asgi import AsgiExchange, Refused
+from three_mode.serve.faults import EndpointFault, fault
+
+# Answers a request, and says which model it named; "" where none.
+Answer = Callable[[AsgiExchange], Awaitable[str]]
+
+
+class PathRoute(NamedTuple):
+    """A path and its answer. One that ends with "/" stands for every path below it."""
+
+    method: str
+    """"" takes each method: the answer knows what it makes of them."""
+    path: str
+    answer: Answer
+    public: bool = False
+    """Whether it is answered to everybody, without a key."""
+    refused_as: Callable[[EndpointFault], EndpointFault] | None = None
+    """The shape of a refusal in the protocol of the surface; None: OpenAI's."""
+
+
+class Surface(Protocol):
+    """A protocol in which clients speak to what the endpoint hands out."""
+
+    def routes(self) -> Sequence[PathRoute]: ...
+
+
+class Routes:
+    """The routes of an endpoint, by path."""
+
+    def __init__(self, routes: Iterable[PathRoute]) -> None:
+        every = list(routes)
+        self._exact = {route.path: route for route in every if not route.path.endswith("/")}
+        self._below = sorted((route for route in every if route.path.endswith("/")), key=lambda route: -len(route.path))
+
+    def __iter__(self) -> Iterator[PathRoute]:
+        """Those of a path of their own."""
+        return iter(self._exact.values())
+
+    def find(self, path: str) -> PathRoute | None:
+        """The route of a path; of several that stand above it, the nearest."""
+        found = self._exact.get(path)
+        if found is None:
+            found = next((route for route in self._below if path.startswith(route.path)), None)
+        return found
+
+
+class LateSurface:
+    """A surface that is made, and whose code is imported, with the first request to one of its paths."""
+
+    def __init__(self, make: Callable[[], Surface], *paths: str) -> None:
+        self._make, self._paths = make, paths
+        self._routes: Routes | None = None
+
+    def routes(self) -> Sequence[PathRoute]:
+        return [PathRoute("", path, self._answer) for path in self._paths]
+
+    async def _answer(self, exchange: AsgiExchange) -> str:
+        if self._routes is None:
+            self._routes = Routes(self._make().routes())
+        route = self._routes.find(exchange.path)
+        return await no_such_path(exchange) if route is None else await answered(route, exchange)
+
+
+async def answered(route: PathRoute, exchange: AsgiExchange) -> str:
+    """Answers a request by its route, if that takes the method."""
+    if route.method not in ("", exchange.method):
+        raise Refused(fault(405, f"{exchange.path} takes {route.method}", "method_not_allowed"))
+    return await route.answer(exchange)
+
+
+async def no_such_path(exchange: AsgiExchange) -> str:
+    """The answer to a path that a surface does not know, in its shape."""
+    raise Refused(fault(404, f"there is no path {exchange.path[:200]!r}", "no_such_path"))
