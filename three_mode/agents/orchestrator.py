@@ -106,6 +106,12 @@ class Orchestrator(Verbs):
             raise ConfigurationError(
                 f"an orchestrator has at least one host, not {hosts}", hint="hosts=0 has the agents in this process"
             )
+        self._cluster = None if cluster is None else _cluster().Cluster.of(cluster)
+        if self._cluster is not None and not (name or self._cluster.name):
+            raise ConfigurationError(
+                "a cluster has a name, the same on all its nodes",
+                hint='Orchestrator(name="city", cluster=...), or Cluster(url, name="city")',
+            )
         self.name = name or new_bus_name()
         self.options = options or OrchestratorOptions()
         self._talks = os.path.abspath(self.options.talks) if self.options.talks else ""
@@ -117,7 +123,6 @@ class Orchestrator(Verbs):
         self._control_server: ControlServer | None = None
         self._llm_events: LLMEventCollector | None = None
         self._population: Population | None = None  # of agents in this process
-        self._cluster = None if cluster is None else _cluster().Cluster.of(cluster)
         self._gateway: Any = None  # to other nodes
 
     # start and end ----------------------------------------------------------------------------------------------------
@@ -179,6 +184,7 @@ class Orchestrator(Verbs):
         gateway, self._gateway = self._gateway, None
         try:
             if gateway is not None:
+                self._event_log.listeners.remove(gateway.supervised)
                 await gateway.close()
             if population is not None:
                 await close_population(population)
@@ -199,6 +205,9 @@ class Orchestrator(Verbs):
         gateway = import_module("three_mode.cluster.gateway").Gateway(self._cluster, self.name, self.options.bus, home)
         await gateway.open()
         self._gateway = gateway
+        assert self._control_server is not None
+        self._control_server.listeners_elsewhere = gateway.listeners
+        self._event_log.listeners.append(gateway.supervised)
         self._session.comes_back = lambda agent: roster.comes_back(agent) or gateway.knows(agent)
 
     async def _open_here(self, hosts: Hosts) -> None:

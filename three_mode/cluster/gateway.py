@@ -10,12 +10,14 @@ from typing import Any
 
 from three_mode.agents.calling.session import Session
 from three_mode.agents.supervisor.events import (
+    AgentGivenUp,
     AgentsOutranked,
     NodeBack,
     NodeGap,
     NodeJoined,
     NodeLost,
     NodeSuspected,
+    SupervisorEvent,
 )
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import NodeReport, host_name
@@ -137,6 +139,19 @@ class Gateway:
             view = core.names.get(peer.id)
             found.append(NodeReport(peer.name, peer.id, state, len(view.claims) if view is not None else 0))
         return found
+
+    def listeners(self, topic: str) -> dict[str, int]:
+        """Return the gateway's member of the bus, and how many agents of other nodes listen to a topic."""
+        if self._bus is None:
+            return {}
+        views = self.core.names.items()
+        return {self._bus.id: sum(view.listening(topic) for node, view in views if self.core.peers.reachable(node))}
+
+    def supervised(self, event: SupervisorEvent) -> None:
+        """Take an event of this node's supervisor: an agent that is given up does not come back."""
+        if isinstance(event, AgentGivenUp):
+            self.core.release([event.agent])
+            self.flush()
 
     def knows(self, agent: str) -> bool:
         """Return whether an agent is one of another node, also of one that is lost."""

@@ -33,13 +33,12 @@ class NatsConnection:
         self.dropped = 0
         """Messages that were not sent: there was no connection, or too many waited."""
         self._client: Any = None
-        self._first: asyncio.Future[None] | None = None
         self._subscriptions: list[tuple[str, Callable[[bytes], None]]] = []
         self._queue: deque[tuple[str, bytes]] = deque()
         self._queued = 0
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self._closing = self._opening_again = False
 
     @property
     def connected(self) -> bool:
@@ -57,12 +56,13 @@ class NatsConnection:
         servers, settings = self.options.servers, self._settings()
         await self._connect(servers, settings)
         self._start(self._write())
+        self._start(self._watch())
 
     async def _connect(self, servers: list[str], settings: dict[str, Any]) -> None:
         import nats.aio.client as nats
 
         client = nats.Client()
-        self._first = failed = asyncio.get_running_loop().create_future()
+        failed = asyncio.get_running_loop().create_future()
         errors: list[Exception] = []
 
         async def error(error: Exception) -> None:
@@ -89,21 +89,18 @@ class NatsConnection:
                 opening.cancel()
                 await asyncio.wait({opening})
             if opening.cancelled() or opening.exception() is not None:
-                await client.close()
+                await _close(client)
         self._client = client
 
     def _settings(self) -> dict[str, Any]:
         """Return the settings of nats-py; NatsError for a file that cannot be read."""
         options = self.options
         settings: dict[str, Any] = {
-            "allow_reconnect": True,
-            "max_reconnect_attempts": -1,
+            "allow_reconnect": False,  # `_open_again` does: with the files as they are then, and without leaks
             "reconnect_time_wait": _AGAIN,
             "connect_timeout": options.connect_within,
             "ping_interval": options.ping,
             "max_outstanding_pings": 2,
-            "disconnected_cb": self._lost,
-            "reconnected_cb": self._back,
         }
         for path in (options.ca, options.certificate, options.key, options.credentials, options.nkey, options.token):
             if path:
@@ -135,12 +132,12 @@ class NatsConnection:
     async def close(self) -> None:
         """Send what is queued, then close."""
         self._closing = True
-        client = self._client
+        client, self._client = self._client, None
         try:
             if client is not None and client.is_connected:
                 async with asyncio.timeout(_LEAVE_WITHIN):
                     while self._queue:
-                        await self._send_one()
+                        await client.publish(*self._queue.popleft())
                     await client.flush(timeout=1)
         except _caught():
             pass  # the others notice by its silence
@@ -150,7 +147,7 @@ class NatsConnection:
             if self._tasks:
                 await asyncio.wait(self._tasks)
             if client is not None:
-                await client.close()
+                await _close(client)
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -158,18 +155,22 @@ class NatsConnection:
         task.add_done_callback(self._tasks.discard)
 
     # what nats-py reports ---------------------------------------------------------------------------------------------
-    async def _lost(self) -> None:
-        if not self._closing:
-            self._changed(False)
-
-    async def _back(self) -> None:
-        self._changed(True)
-
     async def _closed(self) -> None:
-        """Connect anew: nats-py gives a connection up for good when a server refuses it, a server that starts too."""
-        if not self._closing and self._first is not None and self._client is not None:
-            self._client = None
+        """Connect anew: the connection was lost."""
+        if self._client is None or self._closing:
+            return
+        self._client = None
+        if not self._opening_again:
+            self._opening_again = True
+            self._changed(False)
             self._start(self._open_again())
+
+    async def _watch(self) -> None:
+        """Notice a connection that is lost and cannot be closed: its server has stopped reading."""
+        while True:
+            await asyncio.sleep(self.options.ping)
+            if self._client is not None and not self._client.is_connected:
+                await self._closed()
 
     async def _open_again(self) -> None:
         while not self._closing:
@@ -180,7 +181,10 @@ class NatsConnection:
                     await self._subscribe(subject, callback)
             except NatsError as error:
                 self._failed(error)
-            else:
+            except _caught() as error:
+                self._failed(error)
+            if self.connected:
+                self._opening_again = False
                 self._changed(True)
                 return
 
@@ -229,6 +233,14 @@ class NatsConnection:
         except _caught() as error:
             self.dropped += 1
             self._failed(error)
+
+
+async def _close(client: Any) -> None:
+    try:
+        async with asyncio.timeout(_LEAVE_WITHIN):
+            await client.close()
+    except _caught():
+        pass  # its server has stopped reading
 
 
 def _caught() -> tuple[type[Exception], ...]:

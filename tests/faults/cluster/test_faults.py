@@ -4,12 +4,16 @@ Every wait ends, with the error that says what is the matter.
 """
 
 import asyncio
+import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import nkeys
 import pytest
+import trustme
 
 from tests.support.cluster.cluster_cast import Scout
 from tests.support.cluster.nodes import FAST, child_node, new_name, node, until
@@ -266,6 +270,94 @@ async def test_wrong_credentials_are_refused_and_never_shown(tmp_path: Any) -> N
 def test_an_address_that_is_none_is_refused_at_once(url: Any) -> None:
     with pytest.raises(ConfigurationError):
         Orchestrator(0, cluster=url)
+
+
+def test_a_cluster_without_a_name_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="a cluster has a name"):
+        Orchestrator(0, cluster="nats://127.0.0.1:4222")
+    with pytest.raises(ConfigurationError, match="is no name for a node"):
+        Orchestrator(0, "city", cluster=Cluster("nats://127.0.0.1:4222", node="a b"))
+
+
+async def test_nodes_of_no_cluster_are_an_error() -> None:
+    async with Orchestrator(0) as orc:
+        with pytest.raises(ConfigurationError, match="belongs to no cluster"):
+            orc.nodes()
+
+
+async def test_tls_with_certificates_of_both_sides(tmp_path: Path) -> None:
+    ca, stranger = trustme.CA(), trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    stranger.cert_pem.write_to_path(str(tmp_path / "stranger.pem"))
+    for name, issued in (("server", ca.issue_cert("127.0.0.1", "localhost")), ("node", ca.issue_cert("node"))):
+        issued.private_key_pem.write_to_path(str(tmp_path / f"{name}.key"))
+        issued.cert_chain_pems[0].write_to_path(str(tmp_path / f"{name}.pem"))
+    files = {kind: str(tmp_path / f"server.{end}") for kind, end in (("--tlscert", "pem"), ("--tlskey", "key"))}
+    arguments = [part for pair in files.items() for part in pair]
+    name, own = new_name(), {"certificate": str(tmp_path / "node.pem"), "key": str(tmp_path / "node.key")}
+    async with NatsServer("--tlsverify", "--tlscacert", str(tmp_path / "ca.pem"), *arguments) as server:
+        url = f"tls://127.0.0.1:{server.port}"
+        good = Cluster(url, name=name, tls=str(tmp_path / "ca.pem"), **own)
+        async with Orchestrator(0, f"{name}-a", cluster=good) as orc:
+            assert len(orc.nodes()) == 1
+        with pytest.raises(ConfigurationError, match="refused this connection"):
+            await Orchestrator(
+                0, f"{name}-b", cluster=Cluster(url, name=name, tls=str(tmp_path / "stranger.pem"))
+            ).open()
+
+
+async def test_an_nkey_from_a_file(tmp_path: Path) -> None:
+    seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+    (tmp_path / "city.nk").write_bytes(seed)
+    public = nkeys.from_seed(bytearray(seed)).public_key.decode()
+    (tmp_path / "server.conf").write_text(f'authorization {{ users = [ {{ nkey: "{public}" }} ] }}')
+    name = new_name()
+    async with NatsServer("-c", str(tmp_path / "server.conf")) as server:
+        with pytest.raises(ConfigurationError, match="refused"):
+            await node(server.url, name, "a").open()
+        keyed = Cluster(server.url, name=name, nkey=str(tmp_path / "city.nk"))
+        async with Orchestrator(0, f"{name}-b", cluster=keyed) as orc:
+            assert len(orc.nodes()) == 1
+
+
+async def test_a_server_that_refuses_for_a_while_is_tried_again(tmp_path: Path) -> None:
+    """nats-py gives a connection up for good when a server refuses it."""
+    token, name = tmp_path / "token", new_name()
+    token.write_text("one")
+    server, changed = NatsServer("--auth", "one"), NatsServer("--auth", "two")
+    changed.port = server.port
+    clusters = [Cluster(server.url, name=name, node=one, token=str(token), timing=FAST) for one in "ab"]
+    async with server:
+        async with (
+            Orchestrator(0, f"{name}-a", cluster=clusters[0]) as here,
+            Orchestrator(0, f"{name}-b", cluster=clusters[1]) as there,
+        ):
+            await there.spawn(Scout, 1, name="scout")
+            await here.bus.wait_for(["scout/0"], within=30)
+            server.kill()
+            async with changed:
+                await until(lambda: here.bus.locate("scout/0") is None)
+                await asyncio.sleep(1.0)
+                token.write_text("two")
+                await here.bus.wait_for(["scout/0"], within=60)
+                assert await here.ref("scout/0").ask(Scout.add, 1, within=20) == 2
+
+
+async def test_an_agent_that_is_given_up_is_unknown_to_the_other_node_too() -> None:
+    cluster = new_name()
+    async with NatsServer() as server:
+        async with node(server.url, cluster, "a") as here, node(server.url, cluster, "b", hosts=2) as there:
+            await there.spawn(Scout, 1, name="scout", restart="temporary")
+            await here.bus.wait_for(["scout/0"], within=30)
+            supervisor = there._supervisor
+            assert supervisor is not None
+            label = supervisor.roster.agents["scout/0"].host
+            process = supervisor.hosts.all[label].process
+            assert process is not None
+            process.kill()
+            await until(lambda: here.bus.locate("scout/0") is None)
+            with pytest.raises(NoSuchAgent):
+                await here.ref("scout/0").ask(Scout.add, 1, within=20)
 
 
 async def test_nats_py_is_named_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
