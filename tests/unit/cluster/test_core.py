@@ -140,17 +140,32 @@ def test_a_silent_node_is_suspected_then_lost_and_its_calls_end_with_its_name() 
     one, _ = two()
     id_ = one.ask(0.1, "b-1", "scout/0", "think", b"?", 60.0)
     one.take()
-    one.tick(1.01)
+    for tenth in range(2, 11):
+        one.tick(tenth / 10)
     changes = [action for action in one.take() if isinstance(action, act.PeerChanged)]
     assert [change.state for change in changes] == ["suspected"]
     assert one.owner("scout/0") == "b-1"
-    one.tick(3.01)
+    for tenth in range(11, 31):
+        one.tick(tenth / 10)
     actions = one.take()
     assert [action.state for action in actions if isinstance(action, act.PeerChanged)] == ["lost"]
     (failed,) = [action for action in actions if isinstance(action, act.CallFailed)]
     assert (failed.id, failed.code, failed.text) == (id_, "peer_lost", "scout/0: node b is lost")
     assert act.NamesHidden("b-1", ("scout/0",)) in actions
     assert one.owner("scout/0") is None
+
+
+def test_a_node_that_slept_itself_does_not_take_the_others_for_lost() -> None:
+    one, other = two()
+    one.tick(60.0)
+    assert not [action for action in one.take() if isinstance(action, act.PeerChanged)]
+    other.tick(60.0)
+    pass_on(60.0, one, other)
+    assert one.owner("scout/0") == "b-1"
+    for tenth in range(601, 632):  # but silence while it is awake counts
+        one.tick(tenth / 10)
+    states = [action.state for action in one.take() if isinstance(action, act.PeerChanged)]
+    assert states == ["suspected", "lost"]
 
 
 def test_a_node_that_left_is_not_believed_again() -> None:

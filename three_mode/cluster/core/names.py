@@ -14,17 +14,44 @@ from three_mode.cluster.core.frames import Claim, NamesFrame, NamesPartFrame, Su
 from transports.bus import matches
 
 CLAIMS_A_FRAME = 2000
+_TOPICS = 1024  # topics whose listeners are remembered
+
+
+class ListenerCounts:
+    """Topic -> how many agents listen, worked out once until names or patterns change."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """Work them out again: names or patterns have changed."""
+        self._known.clear()
+
+    def of(self, topic: str, claims: Iterable[str], around: Surroundings) -> int:
+        """Return how many agents of these claims listen to a topic."""
+        count = self._known.get(topic)
+        if count is None:
+            if len(self._known) >= _TOPICS:
+                self._known.clear()
+            groups = around.groups.items()
+            found = {group for group, patterns in groups if any(matches(pattern, topic) for pattern in patterns)}
+            count = sum(name.rpartition("/")[0] in found for name in claims) if found else 0
+            self._known[topic] = count
+        return count
 
 
 class NamesOf:
     """Names of another node, as far as they are known here."""
 
-    __slots__ = ("around", "asked", "claims", "parts", "parts_version", "version")
+    __slots__ = ("around", "asked", "claims", "counts", "parts", "parts_version", "version")
 
     def __init__(self) -> None:
         self.version = 0
         self.claims: dict[str, Claim] = {}
         self.around = Surroundings()
+        self.counts = ListenerCounts()
         self.parts: dict[int, NamesPartFrame] = {}
         self.parts_version = 0
         self.asked = float("-inf")
@@ -37,6 +64,7 @@ class NamesOf:
         if frame.base != self.version:
             return False
         self.version = frame.version
+        self.counts.forget()
         for name in frame.removed:
             self.claims.pop(name, None)
         for claim in frame.claims:
@@ -56,11 +84,12 @@ class NamesOf:
         self.claims = {claim.name: claim for part in self.parts.values() for claim in part.claims}
         self.around = next((part.around for part in self.parts.values() if part.around), self.around)
         self.version, self.parts = frame.version, {}
+        self.counts.forget()
         return True
 
     def listening(self, topic: str) -> int:
         """Return how many agents there listen to a topic."""
-        return _listening(self.claims, self.around, topic)
+        return self.counts.of(topic, self.claims, self.around)
 
 
 class OwnNames:
@@ -72,6 +101,7 @@ class OwnNames:
         self.version = 0
         self.clock = 0
         """Highest number of any claim that was seen, or made."""
+        self.counts = ListenerCounts()
         self._changed: dict[str, Claim | None] = {}
         self._around_changed = False
 
@@ -82,11 +112,13 @@ class OwnNames:
     def claim(self, names: Iterable[str]) -> None:
         """Claim names for agents that have begun here, each as a new incarnation."""
         self.clock += 1
+        self.counts.forget()
         for name in names:
             self.claims[name] = self._changed[name] = Claim(name, self.clock)
 
     def release(self, names: Iterable[str]) -> None:
         """Give names up: their agents have ended."""
+        self.counts.forget()
         for name in names:
             if self.claims.pop(name, None) is not None:
                 self._changed[name] = None
@@ -102,6 +134,7 @@ class OwnNames:
         """Set the roles of this node, and the patterns of its groups."""
         if around != self.around:
             self.around, self._around_changed = around, True
+            self.counts.forget()
 
     def acts(self, name: str, epoch: int) -> bool:
         """Return whether the incarnation of this epoch runs here."""
@@ -137,7 +170,7 @@ class OwnNames:
 
     def listening(self, topic: str) -> int:
         """Return how many agents here listen to a topic."""
-        return _listening(self.claims, self.around, topic)
+        return self.counts.of(topic, self.claims, self.around)
 
     def beaten_by(self, node: str, claims: Iterable[Claim], me: str) -> list[str]:
         """Return the names of which another node has a later incarnation than this one has."""
@@ -147,8 +180,3 @@ class OwnNames:
             for claim in claims
             if (own := mine.get(claim.name)) is not None and not claim.away and (claim.number, node) > (own.number, me)
         ]
-
-
-def _listening(claims: Iterable[str], around: Surroundings, topic: str) -> int:
-    found = {group for group, patterns in around.groups.items() if any(matches(pattern, topic) for pattern in patterns)}
-    return sum(name.rpartition("/")[0] in found for name in claims) if found else 0

@@ -94,7 +94,10 @@ class ClusterNode:
         return actions
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Do what is due. A tick that is late itself is no silence of the others."""
+        late = now - self._next_heartbeat
+        if late > self.timing.heartbeat:
+            self.peers.forgive(now, late)
         for change in self.peers.tick(now):
             self._peer_changed(now, change)
         while self._away and self._away[0][0] <= now:

@@ -70,6 +70,11 @@ class Peers:
                 del self._all[peer.id]
                 yield PeerChanged(peer.id, peer.name, "forgotten", silent)
 
+    def forgive(self, now: float, late: float) -> None:
+        """Take off silence for which this node itself was not awake: packets of that time have not been read yet."""
+        for peer in self._all.values():
+            peer.heard = min(now, peer.heard + late)
+
     def reachable(self, node: str) -> bool:
         """Return whether a node can be asked: it is here, or only suspected."""
         peer = self._all.get(node)
