@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from local_models.errors import OutOfMemory as OutOfMemory
     from local_models.errors import Overloaded as Overloaded
     from local_models.errors import PromptTooLong as PromptTooLong
+    from local_models.errors import UnfitAnswer as UnfitAnswer
     from local_models.errors import WorkerDied as WorkerDied
     from local_models.model import LocalModel as LocalModel
     from local_models.options import Generate as Generate
@@ -68,6 +69,7 @@ _DEFINED_IN = {
     "SyncModel": "local_models.sync",
     "TokenScore": "local_models.replies",
     "ToolCall": "local_models.replies",
+    "UnfitAnswer": "local_models.errors",
     "Usage": "local_models.replies",
     "WorkerDied": "local_models.errors",
 }

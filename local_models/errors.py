@@ -10,6 +10,7 @@ LocalModelError             message, hint
 │   ├── BadGrammar          the schema or GBNF cannot be used; the message says where
 │   ├── BadTemplate         the chat template failed, or the model has none
 │   └── PromptTooLong       `tokens` of the prompt, and the `room` that there is
+├── UnfitAnswer             the answer does not fit the JSON Schema that it was asked in; `path`, `keyword`
 ├── Overloaded              the queue is full; the call was not started
 ├── DeadlineExceeded        `stage`: load, queue, prefill or decode; `within` in seconds (also a TimeoutError)
 ├── ModelClosed             the model was unloaded before or during the call
@@ -80,6 +81,15 @@ class PromptTooLong(BadOption):
             hint="shorten it, or load the model with a larger `context`",
         )
         self.tokens, self.room = tokens, room
+
+
+class UnfitAnswer(LocalModelError):
+    """The answer, or the arguments of a call in it, are JSON that does not fit the schema: `keyword` says which part of
+    the schema, `path` where in the answer. `may_differ`: the same call may have another answer."""
+
+    def __init__(self, message: str, *, path: str = "", keyword: str = "", may_differ: bool = False) -> None:
+        super().__init__(message, hint="ask again, or say in the prompt what the schema says")
+        self.path, self.keyword, self.may_differ = path, keyword, may_differ
 
 
 class Overloaded(LocalModelError):

@@ -16,7 +16,8 @@ from local_models.errors import BadOption, EngineFailed, ModelClosed, translate_
 from local_models.files.catalogue import find
 from local_models.gguf import Summary
 from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, with_changes
-from local_models.prompts.grammar import is_small, schema_grammar
+from local_models.prompts.answer_check import answer_check
+from local_models.prompts.grammar import exact_grammar, is_small, schema_grammar
 from local_models.prompts.preparing import prepare
 from local_models.prompts.templates import ChatTemplate, Message
 from local_models.prompts.tools import (
@@ -26,7 +27,7 @@ from local_models.prompts.tools import (
     forces_call,
     free_call_grammar,
     marks_calls,
-    offered_tools,
+    shown_tools,
     tool_name,
 )
 from local_models.replies import Reply, Statistics
@@ -131,7 +132,7 @@ class LocalModel:
         the loop when the first piece of the stream, or an error, has arrived.
 
         Returns None, and does nothing, where the call cannot start without waiting (a long prompt, an engine in another
-        process) or where text may turn out to be a tool call.
+        process) or where text may turn out to be a tool call, or must be checked when it is whole.
         """
         how = with_changes(options, changes)
         if how.tools:
@@ -140,6 +141,8 @@ class LocalModel:
         parts = self._template.render_at_once(messages)
         if parts is None or not self._has_small_grammar(how):
             return None
+        if how.schema is not None and not exact_grammar(how.schema)[1]:
+            return None  # the answer is checked before it ends
         request = self._request(parts, how, special=True, pieces=True)
         stream = PieceStream(self._starter(request), how.within, None)
         begun = stream.begin_at_once(lambda deliver: self._backend.start_at_once(request, deliver, take), news)
@@ -152,17 +155,20 @@ class LocalModel:
         return await collect_reply(self._stream_chat(messages, with_changes(options, changes), pieces=False))
 
     def stream_complete(
-        self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
+        self, prompt: str | Sequence[int], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> PieceStream:
-        """Continues a bare text piece by piece; control tokens in it are plain text."""
+        """Continues a bare text, or tokens, piece by piece. Control tokens in a text are plain text. Tokens are the
+        whole prompt: nothing is added to them."""
         return self._stream_text(prompt, with_changes(options, changes), pieces=True)
 
-    async def complete(self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]) -> Reply:
-        """Continues a bare text and returns the whole answer; control tokens in it are plain text."""
+    async def complete(
+        self, prompt: str | Sequence[int], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
+    ) -> Reply:
+        """Continues a bare text, or tokens, and returns the whole answer; see `stream_complete`."""
         return await collect_reply(self._stream_text(prompt, with_changes(options, changes), pieces=False))
 
     def _stream_chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
-        tools = offered_tools(how)
+        tools = shown_tools(how)
         tool_calls = ToolCallParser([tool_name(tool) for tool in tools]) if tools else None
         parts = self._template.render_at_once(messages, tools) if self._has_small_grammar(how) else None
         if parts is not None:
@@ -170,33 +176,33 @@ class LocalModel:
         else:
             given = list(messages)
             begin = self._slow_starter(lambda until: self._render(given, how, until), how, special=True, pieces=pieces)
-        return PieceStream(begin, how.within, tool_calls)
+        return PieceStream(begin, how.within, tool_calls, answer_check(how))
 
-    def _stream_text(self, prompt: str, how: Generate, *, pieces: bool) -> PieceStream:
+    def _stream_text(self, prompt: str | Sequence[int], how: Generate, *, pieces: bool) -> PieceStream:
         if how.tools:
             raise BadOption("tools need messages; `complete` takes a bare text", field="tools")
-        _check_text(prompt, "prompt")
+        parts, tokens = ([prompt], ()) if isinstance(prompt, str) else ([], _checked_tokens(prompt, "prompt"))
         if self._has_small_grammar(how):
-            begin = self._starter(self._request([prompt], how, special=False, pieces=pieces))
+            begin = self._starter(self._request(parts, how, special=False, pieces=pieces, tokens=tokens))
         else:
-            begin = self._slow_starter(lambda until: [prompt], how, special=False, pieces=pieces)
-        return PieceStream(begin, how.within, None)
+            begin = self._slow_starter(lambda until: parts, how, special=False, pieces=pieces, tokens=tokens)
+        return PieceStream(begin, how.within, None, answer_check(how))
 
     def _render(self, messages: Sequence[Message], how: Generate, until: float) -> list[str]:
-        return self._template.render(messages, offered_tools(how), until=until, within=how.within)
+        return self._template.render(messages, shown_tools(how), until=until, within=how.within)
 
     def _request(
-        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, within: float = 0.0
+        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, tokens: tuple[int, ...] = ()
     ) -> GenerationRequest:
         free = self._may_call(how)
         return GenerationRequest(
             parts=tuple(parts),
+            tokens=tokens,
             special=special,
             options=how,
             grammar=self._grammar(how) or (free_call_grammar(how) if free else ""),
             opens=OPEN if free else "",
             pieces=pieces,
-            within=within,
         )
 
     def _starter(self, request: GenerationRequest) -> Begin:
@@ -207,7 +213,13 @@ class LocalModel:
         return begin
 
     def _slow_starter(
-        self, render: Callable[[float], Sequence[str]], how: Generate, *, special: bool, pieces: bool
+        self,
+        render: Callable[[float], Sequence[str]],
+        how: Generate,
+        *,
+        special: bool,
+        pieces: bool,
+        tokens: tuple[int, ...] = (),
     ) -> Begin:
         """Returns the begin of a call that is prepared on a thread; its time counts to the deadline of the call."""
 
@@ -216,7 +228,7 @@ class LocalModel:
             until = time.monotonic() + how.within
 
             def work() -> GenerationRequest:
-                return self._request(render(until), how, special=special, pieces=pieces)
+                return self._request(render(until), how, special=special, pieces=pieces, tokens=tokens)
 
             request = await prepare(work, until, how.within)
             self._require_open()
@@ -242,7 +254,7 @@ class LocalModel:
         return schema_grammar(how.schema) if how.schema is not None else how.grammar
 
     async def _prompt_tokens(self, messages: Sequence[Message], how: Generate) -> list[int]:
-        tools = offered_tools(how)
+        tools = shown_tools(how)
         parts = self._template.render_at_once(messages, tools)
         if parts is None:
             until, given = time.monotonic() + how.within, list(messages)
@@ -278,13 +290,33 @@ class LocalModel:
             return len(await self.tokenize(what))
         return len(await self._prompt_tokens(what, with_changes(options, changes)))
 
-    async def embed(self, texts: str | Sequence[str]) -> list[list[float]]:
-        """Returns one vector of length 1 for each text; without a pooling type it is that of the last token."""
+    async def count_prompt(self, prompt: str | Sequence[int]) -> int:
+        """Counts the tokens of a bare prompt, with the mark that begins it."""
         self._require_open()
-        wanted = [texts] if isinstance(texts, str) else list(texts)
-        for text in wanted:
-            _check_text(text, "texts")
-        return await self._backend.embed(wanted)
+        if not isinstance(prompt, str):
+            return len(prompt)
+        return len(await self._backend.tokenize([prompt], start=True, special=False))
+
+    async def embed(self, texts: str | Sequence[str | Sequence[int]]) -> list[list[float]]:
+        """Returns one vector of length 1 for each text; without a pooling type it is that of the last token.
+
+        A text may be given as its tokens, to which nothing is added.
+        """
+        self._require_open()
+        wanted: list[str | Sequence[int]] = [texts] if isinstance(texts, str) else list(texts)
+        checked = [text if isinstance(text, str) else _checked_tokens(text, "texts") for text in wanted]
+        return await self._backend.embed(checked)
+
+    async def rerank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        """Returns how well each document answers the query, and the tokens that this took.
+
+        Higher is better; scores of two queries or models do not compare. The model has to be a reranker.
+        """
+        self._require_open()
+        _check_text(query, "query")
+        for document in documents:
+            _check_text(document, "documents")
+        return await self._backend.rank(query, list(documents))
 
     # --- a conversation's state ---
 
@@ -352,6 +384,14 @@ class LocalModel:
 def _check_text(text: object, field: str) -> None:
     if not isinstance(text, str):
         raise BadOption(f"a text is a string, not {type(text).__name__}", field=field)
+
+
+def _checked_tokens(tokens: Any, field: str) -> tuple[int, ...]:
+    if not isinstance(tokens, Sequence) or isinstance(tokens, bytes):
+        raise BadOption(f"a text is a string or tokens, not {type(tokens).__name__}", field=field)
+    if not tokens or not all(type(token) is int for token in tokens):
+        raise BadOption("tokens are whole numbers, and at least one", field=field)
+    return tuple(tokens)
 
 
 def _abandon_loaded(making: "asyncio.Future[Any]") -> None:

@@ -69,6 +69,10 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     penalty_window: int = 64  #: how many of the last tokens the penalties look at, at most 4096
     seed: int | None = None  #: seed of the choice of tokens; None: another one for each call
     stop: tuple[str, ...] = ()  #: texts that end the answer, at most 16
+    #: id of a token of the model's own vocabulary -> what is added to its score, -100 to 100; at most 1024 tokens
+    logit_bias: dict[str, float] = {}
+    min_tokens: int = 0  #: no end of the answer is chosen before so many tokens; texts of `stop` end it all the same
+    ignore_eos: bool = False  #: no end of the answer is chosen at all: it has `max_tokens`, or ends by `stop`
     schema: dict[str, Any] | None = None  #: JSON Schema of the answer
     grammar: str = ""  #: grammar of the answer instead of a schema: GBNF, with a rule `root`
     logprobs: int = -1  #: -1: none; 0: of the chosen token; n: of the n likeliest ones too, at most 50
@@ -92,6 +96,10 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _require(self.seed is None or 0 <= self.seed < 2**32 - 1, "seed", "is a number below 2**32 - 1")
         _require(len(self.stop) <= 16 and all(self.stop), "stop", "is at most 16 strings, none of them empty")
         _require(not (self.schema is not None and self.grammar), "grammar", "and `schema` exclude each other")
+        if self.logit_bias:
+            _check_bias(self.logit_bias)
+        if self.min_tokens or self.ignore_eos:
+            self._check_ends()
         if self.tool_choice not in FREE:
             names = [tool.get("function", {}).get("name") for tool in self.tools]
             _require(bool(names), "tool_choice", "forces a call, and there are no tools")
@@ -100,6 +108,21 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             _require(not self.grammar, "grammar", "and a forced tool call exclude each other")
         _require(-1 <= self.logprobs <= 50, "logprobs", "is at most 50")
         _require(self.within > 0, "within", "is a number of seconds above 0")
+
+    def _check_ends(self) -> None:
+        """An answer of a shape ends where the shape does."""
+        field = "ignore_eos" if self.ignore_eos else "min_tokens"
+        _require(0 <= self.min_tokens <= self.max_tokens, "min_tokens", "is between 0 and `max_tokens`")
+        shaped = self.schema is not None or bool(self.grammar) or (bool(self.tools) and self.tool_choice != "none")
+        _require(not shaped, field, "and a schema, a grammar or tools exclude each other")
+
+
+def _check_bias(bias: dict[str, float]) -> None:
+    _require(len(bias) <= 1024, "logit_bias", "has at most 1024 tokens")
+    for token, value in bias.items():
+        known = token.isascii() and token.isdigit() and len(token) < 10
+        _require(known, "logit_bias", "has the ids of tokens as keys, as in {'42': -100}")
+        _require(-100 <= value <= 100, "logit_bias", "adds between -100 and 100 to the score of a token")
 
 
 class GenerateChanges(TypedDict, total=False):
@@ -116,6 +139,9 @@ class GenerateChanges(TypedDict, total=False):
     penalty_window: int
     seed: int | None
     stop: tuple[str, ...]
+    logit_bias: dict[str, float]
+    min_tokens: int
+    ignore_eos: bool
     schema: dict[str, Any] | None
     grammar: str
     logprobs: int

@@ -9,6 +9,7 @@ from typing import Self
 
 from local_models.backend import Deliver, RunningCall
 from local_models.errors import LocalModelError, WorkerDied
+from local_models.prompts.answer_check import AnswerCheck
 from local_models.prompts.tools import ToolCallParser
 from local_models.replies import Piece, Reply, TokenScore
 
@@ -24,8 +25,10 @@ class PieceStream(AsyncIterator[Piece]):
     the call.
     """
 
-    def __init__(self, begin: Begin, within: float, tool_calls: ToolCallParser | None) -> None:
-        self._begin, self._within, self._tool_calls = begin, within, tool_calls
+    def __init__(
+        self, begin: Begin, within: float, tool_calls: ToolCallParser | None, check: AnswerCheck | None = None
+    ) -> None:
+        self._begin, self._within, self._tool_calls, self._check = begin, within, tool_calls, check
         self._items: deque[Piece | LocalModelError] = deque()
         self._arrival: asyncio.Future[None] | None = None  # set while the reader waits
         self._started = False
@@ -114,7 +117,18 @@ class PieceStream(AsyncIterator[Piece]):
         if item.finish:
             self._ended = True
             self._stop_watching()
-        return item if self._tool_calls is None else self._extract_tool_calls(item, self._tool_calls)
+        piece = item if self._tool_calls is None else self._extract_tool_calls(item, self._tool_calls)
+        return piece if self._check is None else self._checked(piece, self._check)
+
+    def _checked(self, piece: Piece, check: AnswerCheck) -> Piece:
+        """The piece; that of an answer that does not fit its schema is no last one, and the error follows it."""
+        check.feed(piece.text)
+        problem = check.problem(piece.finish, piece.tool_calls) if piece.finish is not None else None
+        if problem is None:
+            return piece
+        self._items.appendleft(problem)
+        self._ended = False
+        return Piece(text=piece.text, tokens=piece.tokens, scores=piece.scores)
 
     def _extract_tool_calls(self, piece: Piece, tool_calls: ToolCallParser) -> Piece:
         text = tool_calls.feed(piece.text)

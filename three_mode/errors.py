@@ -20,7 +20,8 @@
     │   ├── ProviderOverloaded      the provider is busy (also an Overloaded)
     │   ├── ServerError             the provider failed
     │   ├── BadReply                the reply does not follow the provider's protocol
-    │   │   └── ReplyTooLarge       the reply has more bytes than the connection allows
+    │   │   ├── ReplyTooLarge       the reply has more bytes than the connection allows
+    │   │   └── SchemaMismatch      path, keyword; the answer does not fit the JSON Schema that it was asked in
     │   ├── ConnectionFailed        no connection, or it broke before an answer
     │   ├── StreamInterrupted       partial; the stream broke after content went out
     │   ├── CircuitOpen             not tried: this provider failed too often lately
@@ -86,6 +87,7 @@ __all__ = [
     "QuotaExhausted",
     "RateLimit",
     "ReplyTooLarge",
+    "SchemaMismatch",
     "ServerError",
     "StreamInterrupted",
     "ThreeModeError",
@@ -233,6 +235,15 @@ class ReplyTooLarge(BadReply):
     """The reply has more bytes than `ConnectionOptions.reply_bytes` allows; the rest of it was not read."""
 
     retryable: bool = False
+
+
+class SchemaMismatch(BadReply):
+    """The answer of a local model, or the arguments of a call in it, do not fit the JSON Schema that they were asked
+    in: a keyword of it that no grammar holds. `retryable` where another try has another chance."""
+
+    retryable: bool = False
+    path: str = "$"  #: the place in the answer, as in `$.orders[2].price`
+    keyword: str = ""  #: the keyword of the schema that does not fit there
 
 
 class ConnectionFailed(LLMError):

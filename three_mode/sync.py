@@ -27,7 +27,7 @@ from three_mode.background_loop import takes_arguments_of
 from three_mode.calls.batch import Outcome, Progress
 from three_mode.calls.health import Health
 from three_mode.calls.stream import ReplyStream as AsyncReplyStream
-from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse, Message, Step
+from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse, Message, Reranked, Step
 from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics, Snapshot
 from three_mode.policies import Spent
@@ -299,6 +299,11 @@ class LLMConnection:
     def embed(self, *args: Any, **options: Any) -> Embedded:
         """A vector for each text. The options are `dimensions`, `within` (seconds) and `extra`."""
         return _LOOP.run(self._async.embed(*args, **options))
+
+    @takes_arguments_of(connection.LLMConnection.rerank)
+    def rerank(self, *args: Any, **options: Any) -> Reranked:
+        """Documents, the best first. The options are `top_n`, `within` (seconds) and `extra`."""
+        return _LOOP.run(self._async.rerank(*args, **options))
 
     def prepare(self, model: str) -> bool:
         """Loads a local model now, rather than at the first call; False for any other.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from local_models.engine.batching import fill_batch, token_score
+from local_models.engine.batching import drop_fillers, fill_batch, token_score
 from local_models.engine.growth import Growth
 from local_models.engine.handover import Handover
 from local_models.engine.pace import CHECK, PrefillPace, ThreadPace
@@ -333,12 +333,13 @@ class Engine:
             self._finish(self._tickets[call], "length")
         if not step.rows or step.full:
             return
-        last = fill_batch(self.context, step)
+        last, fillers = fill_batch(self.context, step)
         decoding = time.perf_counter()
         if decoding >= self._next_look:
             self._look_at_loops(decoding)
-        code = self.context.decode(step.tokens)
+        code = self.context.decode(step.tokens + len(fillers))
         decoded = time.perf_counter()
+        drop_fillers(self.context, fillers)
         if code == 0:
             sampled = [row.call for row in step.rows if row.samples]
             self.scheduler.commit(step)
@@ -350,7 +351,7 @@ class Engine:
                 self._finish(self._tickets[call], "length")
         else:
             raise EngineFailed(f"llama_decode failed with {code}")
-        self._pace.record_step(writers, step.reads, decoded - decoding)
+        self._pace.record_step(writers + step.riders, step.reads, decoded - decoding)
         totals = self.totals
         totals.steps += 1
         totals.decode_seconds += decoded - decoding
@@ -413,13 +414,15 @@ class Engine:
         tickets = [self._tickets[call] for call in calls]
         stretch = Stretch(self.weights, self.context, step.rows, tickets, most_steps)
         commands, until, count = self._commands, self._deadlines[0][0], stretch.count
+        fillers, tokens = stretch.fillers, count + len(stretch.fillers)
         decoding = 0.0
         while not stretch.done and commands.empty() and time.monotonic() < until:
             before = time.perf_counter()
             if before >= self._next_look:
                 self._look_at_loops(before)
-            code = self.context.decode(count)
+            code = self.context.decode(tokens)
             taken = time.perf_counter() - before
+            drop_fillers(self.context, fillers)
             decoding += taken
             if code == 1:
                 break  # no room: the next plan makes some

@@ -7,9 +7,11 @@ records them at the end of the stretch.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from local_models.engine.batching import fillers, place_fillers
 from local_models.engine.tickets import Ticket
 from local_models.errors import LocalModelError
 from local_models.llama import Context, Floats, Weights
@@ -48,11 +50,16 @@ class Stretch:
             for at, (ticket, call) in enumerate(zip(tickets, calls, strict=True))
             if not ticket.whole_only
         ]
-        self._tokens, self._positions = context.tokens[:count], context.positions[:count]
-        self._tokens[:] = [call.tokens[call.computed] for call in calls]
-        self._positions[:] = [call.computed for call in calls]
-        context.sequence[:count] = [call.slot for call in calls]
-        context.wanted[:count] = 1
+        slots = [call.slot for call in calls]
+        self.fillers = fillers(context, slots)
+        self._places: Any = slice(count)  # of the calls in the batch
+        if self.fillers:
+            self._places = place_fillers(context, slots, self.fillers)
+        self._rows: Sequence[int] = self._places if self.fillers else range(count)
+        context.tokens[self._places] = [call.tokens[call.computed] for call in calls]
+        context.positions[self._places] = [call.computed for call in calls]
+        context.sequence[self._places] = slots
+        context.wanted[self._places] = 1
 
     def step(self, show: Show) -> None:
         """Samples a token for each call, and fills the batch of the next step."""
@@ -62,7 +69,7 @@ class Stretch:
             row[:] = logits.argmax(axis=1)
         for at, sampler in self._samplers:
             try:
-                row[at] = sampler.sample(self._context, at, logits[at])
+                row[at] = sampler.sample(self._context, self._rows[at], logits[at])
             except LocalModelError as error:
                 self.ends[at] = End(error, in_text=False)
         tokens = row.tolist()
@@ -76,8 +83,8 @@ class Stretch:
                 finish = show(ticket, tokens[at], logits[at], self.steps >= left)
                 if finish is not None:
                     self.ends[at] = End(finish, in_text=True)
-        self._tokens[:] = row
-        self._positions += 1
+        self._context.tokens[self._places] = row
+        self._context.positions[self._places] += 1
 
     @property
     def done(self) -> bool:

@@ -153,6 +153,16 @@ def amx_is_sound() -> bool:
     """
     if "AMX_INT8 = 1" not in system_info():
         return True
+    return _amx_is_whole()
+
+
+@cache
+def uses_amx() -> bool:
+    """Returns whether llama.cpp computes in AMX tiles: a pass over the weights then costs more than a few tokens."""
+    return "AMX_INT8 = 1" in system_info() and _amx_is_whole()
+
+
+def _amx_is_whole() -> bool:
     return hasattr(library().quick, AMX_MARK) or os.environ.get("THREE_MODE_AMX") == "1"
 
 

@@ -1,6 +1,7 @@
 """Sampling of the next token: llama.cpp's chains of samplers, and grammars."""
 
 import ctypes
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -44,6 +45,10 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     grammar: str = ""
     opens: int = -1
     """Token behind which the grammar begins; -1: it holds from the start."""
+    bias: dict[int, float] = {}
+    """Token -> what is added to its score."""
+    least: int = 0
+    """Tokens before which no end of the answer is chosen."""
 
     @property
     def penalises(self) -> bool:
@@ -51,9 +56,14 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
         return self.repeat_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
 
     @property
+    def likeliest(self) -> bool:
+        """Whether the token with the highest score of the model is chosen."""
+        return self.temperature == 0 and not self.penalises and not self.bias and not self.least
+
+    @property
     def plain_greedy(self) -> bool:
         """Whether the likeliest token is always chosen: one argmax over all rows of a step is enough then."""
-        return self.temperature == 0 and not self.grammar and not self.penalises
+        return self.likeliest and not self.grammar
 
 
 class Sampler:
@@ -64,7 +74,8 @@ class Sampler:
         self._grammar = self._chain = None
         self._candidates: NDArray[Any] | None = None
         self._opens = how.opens if how.grammar else -1
-        self._likeliest = how.temperature == 0 and not how.penalises
+        self._likeliest = how.likeliest
+        self._barred = how.least  # tokens for which the ends stay barred, by the first sampler of the chain
         api = self._lib.api
         if how.grammar:
             recent_errors.clear()
@@ -73,6 +84,10 @@ class Sampler:
                 raise BadGrammar(f"the grammar does not parse: {last_errors()}", field="grammar")
             self._candidates = np.zeros(weights.vocabulary, _CANDIDATE)
         chain = self._chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
+        if how.least:
+            self._add_bias(chain, weights, dict.fromkeys(weights.ends, float("-inf")))
+        if how.bias:
+            self._add_bias(chain, weights, how.bias)
         if how.penalises:
             api.llama_sampler_chain_add(
                 chain,
@@ -97,8 +112,28 @@ class Sampler:
             api.llama_sampler_chain_add(chain, api.llama_sampler_init_dist(how.seed))
         self._handle = ctypes.c_void_p(ctypes.cast(chain, ctypes.c_void_p).value)
 
+    def _add_bias(self, chain: Any, weights: Weights, bias: Mapping[int, float]) -> None:
+        """Adds a sampler that adds to scores; llama.cpp copies what it is given."""
+        api = self._lib.api
+        values = (api.llama_logit_bias * len(bias))(*bias.items())
+        api.llama_sampler_chain_add(chain, api.llama_sampler_init_logit_bias(weights.vocabulary, len(bias), values))
+
+    def _count_barred(self) -> None:
+        """Lets the ends be chosen once the answer is long enough."""
+        self._barred -= 1
+        if self._barred == 0:
+            api = self._lib.api
+            api.llama_sampler_free(api.llama_sampler_chain_remove(self._chain, 0))
+
     def sample(self, context: Context, row: int, logits: Floats) -> int:
         """Returns the next token of batch row `row`, whose logits are `logits`."""
+        if not self._barred:
+            return self._sample(context, row, logits)
+        token = self._sample(context, row, logits)
+        self._count_barred()
+        return token
+
+    def _sample(self, context: Context, row: int, logits: Floats) -> int:
         quick = self._lib.quick
         if self._grammar is None:
             return int(quick.llama_sampler_sample(self._handle, context._handle, row))

@@ -11,7 +11,8 @@ from typing import Any
 
 from local_models.errors import BadGrammar
 from local_models.options import FREE, Generate
-from local_models.prompts.grammar import grammar_text, literal, schema_rules
+from local_models.prompts.grammar import grammar_text, schema_rules
+from local_models.prompts.pattern_grammar import literal
 from local_models.replies import ToolCall
 
 ToolSpec = Mapping[str, Any]
@@ -25,6 +26,16 @@ def offered_tools(how: Generate) -> tuple[dict[str, Any], ...]:
     if how.tool_choice == "none":
         return ()
     return tuple(tool for tool in how.tools if tool_name(tool) == how.tool_choice) or how.tools
+
+
+def shown_tools(how: Generate) -> tuple[dict[str, Any], ...]:
+    """Returns the tools as the prompt has them: whether one is strict is nothing that a model was trained on."""
+    return tuple(
+        {**tool, "function": {name: each for name, each in tool["function"].items() if name != "strict"}}
+        if "strict" in tool.get("function", {})
+        else tool
+        for tool in offered_tools(how)
+    )
 
 
 def tool_name(tool: ToolSpec) -> str:
@@ -94,12 +105,18 @@ def _call_rule(name: str, key: str, arguments: str) -> str:
 
 
 def _arguments_rule(tool: ToolSpec, prefix: str) -> tuple[str, dict[str, str]]:
-    """Returns the rules of the arguments; any object where no grammar expresses the schema: the tool checks them."""
-    schema = tool.get("function", {}).get("parameters") or _ANY_OBJECT
+    """Returns the rules of the arguments; any object where the schema is none, or too large: the tool checks them."""
     try:
-        return schema_rules(schema if "$ref" in schema else {**_ANY_OBJECT, **schema}, prefix)
+        root, rules, _ = schema_rules(arguments_schema(tool), prefix, lenient=True)
     except BadGrammar:
-        return schema_rules(_ANY_OBJECT, prefix)
+        root, rules, _ = schema_rules(_ANY_OBJECT, prefix)
+    return root, rules
+
+
+def arguments_schema(tool: ToolSpec) -> dict[str, Any]:
+    """Returns the schema of a tool's arguments, which are an object."""
+    schema = tool.get("function", {}).get("parameters") or _ANY_OBJECT
+    return schema if "$ref" in schema else {**_ANY_OBJECT, **schema}
 
 
 def _tool_call(value: Any, known: Collection[str], number: int) -> ToolCall | None:

@@ -25,6 +25,10 @@ CARRIED = 512  # tokens that are copied to another slot in the time of computing
 RESUME = 16  # free cells that a preempted call waits for, beyond those it needs
 # Tokens that a call reads before another call's turn in the same step. Attention on CPUs is twice as fast from 64 on.
 ROUND = 128
+# Last tokens of a prompt that are left to the next steps where the others of a step have fewer tokens, in the split
+# layout: llama.cpp computes sequences together for as many tokens as all of them have, and a rest in a pass of its own,
+# for which all wait. In a step of writers a token of a prompt comes along. With few others, its caller waits longer.
+TAIL = 2
 
 
 def _unit_price(_position: int) -> float:
@@ -48,6 +52,7 @@ class SchedulerLimits:
     shares: bool = True  #: False: this model cannot drop a part of a text, so no tokens are re-used
     prefix_tokens: int = 1 << 60  #: most tokens kept of finished calls
     worth: int = 24  #: least tokens for which to wait for another call's reading, or to copy within a pool
+    many: int = 8  #: calls in a step of the split layout that do not wait for the last tokens of a prompt
 
 
 @dataclass(slots=True, eq=False)
@@ -117,6 +122,7 @@ class StepPlan:
     edits: list[Copy | Keep] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     reads: list[tuple[int, int]] = field(default_factory=list)  # position and count of the tokens of each reader
+    riders: int = 0  # readers of a token each, which is computed together with those of the writers
     tokens: int = 0
     seated: list[ScheduledCall] = field(default_factory=list)  # calls that were admitted for this step
     full: list[ScheduledCall] = field(default_factory=list)  # calls that must end: they fill the KV cache alone
@@ -505,12 +511,18 @@ class Scheduler:
             room = min(room, self._free_cells() - len(writers))
         rows = [Row(call, call.computed, 1) for call in writers]
         if readers:
-            for call, count in self._divide_budget(readers, room, budget, price).items():
+            given = self._divide_budget(readers, room, budget, price)
+            many = not self.limits.unified and len(writers) + len(given) >= self.limits.many
+            tails = self._leave_tails(given, bool(writers)) if many else set()
+            for call, count in given.items():
                 rows.append(Row(call, call.computed, count))
-                step.reads.append((call.computed, count))
+                if count == 1 and call in tails:
+                    step.riders += 1
+                else:
+                    step.reads.append((call.computed, count))
         rows.sort(key=_slot_of)  # neighbours in the batch are decoded together
         step.rows = rows
-        step.tokens = len(writers) + sum([count for _, count in step.reads])
+        step.tokens = len(writers) + step.riders + sum([count for _, count in step.reads])
         if not rows and not step.full and self.limits.unified and self._running:
             self._free_room(step)
         step.edits = self.edits()
@@ -567,6 +579,14 @@ class Scheduler:
             reading = unfinished
         return given
 
+    @staticmethod
+    def _leave_tails(given: dict[ScheduledCall, int], beside_writers: bool) -> set[ScheduledCall]:
+        """Leaves the last tokens of prompts that have a few more than all others of the step; returns the prompts."""
+        least = 1 if beside_writers else min(given.values(), default=0)
+        tails = {call for call, count in given.items() if least < count == call.left <= least + TAIL}
+        given |= dict.fromkeys(tails, least)
+        return tails
+
     def commit(self, step: StepPlan) -> None:
         """Records that a step was computed."""
         for row in step.rows:
@@ -583,7 +603,7 @@ class Scheduler:
         written all that it may, or the pool is full.
         """
         running = len(self._running)
-        if step.reads or step.full or not running or len(step.rows) != running or self._edits:
+        if step.reads or step.riders or step.full or not running or len(step.rows) != running or self._edits:
             return 0
         if len(self._turns) and self._idle:  # without an idle slot, the plan of this step has found no call to preempt
             return 0

@@ -1,7 +1,7 @@
 """Choice of the next token, in the order that GGUF models have it: penalties, top_k, top_p, min_p, temperature."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import getrandbits
 from typing import Any
 
@@ -14,8 +14,10 @@ from local_models.replies import TokenScore
 class Chooser:
     """Chooses the tokens of one answer. A seed gives the same tokens again on the same device."""
 
-    def __init__(self, how: Generate) -> None:
-        self._how = how
+    def __init__(self, how: Generate, ends: Collection[int]) -> None:
+        """`ends` are the tokens that end an answer."""
+        self._how, self._ends = how, sorted(ends)
+        self._bias = {int(token): value for token, value in how.logit_bias.items()}
         self._penalises = how.repeat_penalty != 1 or how.frequency_penalty != 0 or how.presence_penalty != 0
         self._random: Any = None
         if how.temperature > 0:
@@ -24,6 +26,8 @@ class Chooser:
     def choose(self, logits: Any, written: Sequence[int]) -> int:
         """Returns the next token; `logits` is one row in float32 on the CPU, `written` the answer so far."""
         how = self._how
+        if self._bias or how.ignore_eos or len(written) < how.min_tokens:
+            logits = self._biased(logits, written)
         if self._penalises:
             logits = self._penalised(logits, written)
         if how.temperature == 0:
@@ -40,6 +44,15 @@ class Chooser:
             scores, tokens = scores[:kept], tokens[:kept]
         shares = (scores / how.temperature).softmax(0)
         return int(tokens[torch.multinomial(shares, 1, generator=self._random)])
+
+    def _biased(self, logits: Any, written: Sequence[int]) -> Any:
+        logits = logits.clone()
+        if self._bias:
+            tokens, values = torch.tensor(list(self._bias)), torch.tensor(list(self._bias.values()), dtype=logits.dtype)
+            logits[tokens] += values
+        if self._ends and (self._how.ignore_eos or len(written) < self._how.min_tokens):
+            logits[torch.tensor(self._ends)] = float("-inf")
+        return logits
 
     def _penalised(self, logits: Any, written: Sequence[int]) -> Any:
         how = self._how

@@ -46,6 +46,7 @@ _SAME = (
     "port",
     "grpc",
     "bus",
+    "a2a",
     "most_at_once",
     "talks",
     "any_local_model",
@@ -99,6 +100,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--talks", type=Path, metavar="FILE", help="keep conversations there: /v1/conversations, and chats that go on"
     )
+    parser.add_argument("--mcp-models", action="store_true", help="offer the models as a tool of /mcp, too")
+    parser.add_argument(
+        "--a2a", metavar="NAME", help="the agent whose card is at /.well-known/agent-card.json (default: the only one)"
+    )
     parser.add_argument("--origin", action="append", metavar="URL", help="a web page that may use it")
     parser.add_argument(
         "--access-log",
@@ -145,6 +150,7 @@ def _table(options: argparse.Namespace, config: ConfigTable) -> ServeTable:
     }
     given = {
         "models": None if options.model is None else tuple(options.model),
+        "mcp_models": options.mcp_models or None,
         "origins": None if options.origin is None else tuple(options.origin),
         **{name: getattr(options, name) for name in (*_SAME, *_FILES)},
     }
@@ -176,6 +182,8 @@ def _settings(options: argparse.Namespace, table: ServeTable, only: frozenset[st
         tls=tls,
         api_keys=_keys(table.api_key_file, table.api_keys_env or KEYS),
         max_in_flight=DEFAULTS.max_in_flight if table.most_at_once is None else table.most_at_once,
+        mcp_models=table.mcp_models,
+        a2a_default=table.a2a,
         allowed_origins=frozenset(table.origins),
         only_models=only,
         any_local_model=table.any_local_model,
@@ -242,8 +250,6 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
         if settings.access_log != "off":
             stack.enter_context(access_lines())
         async with serve(app):
-            for line in _what_clients_may_ask(settings, connection, table.bus):
-                console.print(escape(line), soft_wrap=True, highlight=False)
             scheme = "https" if settings.tls else "http"
             console.print(
                 f"serving on {scheme}://{settings.host}:{settings.port}/v1  (events on /events)",
@@ -252,6 +258,8 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
             if settings.grpc is not None:
                 place = settings.grpc if isinstance(settings.grpc, str) else f"{settings.host}:{settings.grpc}"
                 console.print(f"and gRPC on {escape(place)}", soft_wrap=True)
+            for line in _what_clients_may_ask(settings, connection, table.bus):
+                console.print(escape(line), soft_wrap=True, highlight=False)
             if config.file is not None:
                 console.print(f"settings of {escape(config.file)}", soft_wrap=True, highlight=False)
             sys.stderr.flush()
@@ -287,6 +295,8 @@ async def _prepared(connection: "LLMConnection", bus: Bus | None, name: str, add
 
 def _what_clients_may_ask(settings: ServeOptions, connection: "LLMConnection", bus: str | None) -> Iterator[str]:
     """Lines that say it, without asking anybody."""
+    if settings.any_local_model:
+        yield "clients may name any model file of this computer"
     if settings.only_models is not None:
         yield f"models: {', '.join(sorted(settings.only_models))}"
     else:
@@ -294,5 +304,3 @@ def _what_clients_may_ask(settings: ServeOptions, connection: "LLMConnection", b
         places += [] if bus is None else [f"agents of {bus}"]
         places.append(f"those of {connection.provider_name or 'the first provider that has a key'}")
         yield f"models: {'; '.join(places)}"
-    if settings.any_local_model:
-        yield "clients may name any model file of this computer"

@@ -16,6 +16,7 @@ from three_mode.errors import (
     ConnectionFailed,
     DeadlineExceeded,
     ProviderOverloaded,
+    SchemaMismatch,
     ServerError,
     StreamInterrupted,
 )
@@ -46,8 +47,9 @@ class BreakerOptions(FrozenOptions, frozen=True, kw_only=True):
 
 
 def trips(error: BaseException) -> bool:
-    """Whether an error may be a failure of the target. A bad key, a bad request or a rate limit is none."""
-    return isinstance(error, _TRIPS)
+    """Whether an error may be a failure of the target. A bad key, a bad request or a rate limit is none, and neither is
+    an answer that does not fit the schema of its request."""
+    return isinstance(error, _TRIPS) and not isinstance(error, SchemaMismatch)
 
 
 class CircuitBreaker:

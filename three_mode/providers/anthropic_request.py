@@ -35,6 +35,8 @@ def messages_body(request: LLMRequest, model: str, profile: Profile, stream: boo
         body["tools"] = [tool(each) for each in request.tools]
         if request.tool_choice is not None:
             body["tool_choice"] = tool_choice(request.tool_choice)
+        if request.extra and request.extra.get("parallel_tool_calls") is False and request.tool_choice != "none":
+            body["tool_choice"] = {**body.get("tool_choice", {"type": "auto"}), "disable_parallel_tool_use": True}
     if request.reasoning is not None:
         think(body, request.reasoning)
     if request.response_format is not None:

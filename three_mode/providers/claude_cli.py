@@ -28,6 +28,7 @@ from three_mode.providers.pieces import encode_json, refuse, text_of
 from three_mode.providers.profile import Profile
 from three_mode.providers.refusals import bad_reply, without_keys
 from three_mode.providers.stream import LineDecoder
+from three_mode.providers.without_effect import is_spared
 
 BASE = (
     "-p",
@@ -70,6 +71,8 @@ def invocation(request: LLMRequest, model: str, profile: Profile) -> Invocation:
     if request.response_format is not None and request.response_format.json_schema is not None:
         arguments += ["--json-schema", encode_json(request.response_format.json_schema).decode()]
     for name, value in request.extra.items():
+        if is_spared(profile.wire, name, value):
+            continue
         if name == "resume" and isinstance(value, str):
             arguments.append(f"--resume={value}")
         elif name == "args" and isinstance(value, list) and all(isinstance(each, str) for each in value):

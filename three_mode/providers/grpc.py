@@ -11,6 +11,7 @@ from three_mode.errors import (
     LLMError,
     RateLimit,
     ThreeModeError,
+    UnsupportedParameter,
 )
 from three_mode.grpc_messages import convert, llm_pb2
 from three_mode.grpc_messages.errors import read_error
@@ -27,6 +28,7 @@ from three_mode.messages import (
     Usage,
     UsageUpdate,
 )
+from three_mode.providers.embeddings import no_tokens
 from three_mode.providers.profile import Profile
 from three_mode.providers.refusals import bad_reply
 from transports.grpc import GrpcError
@@ -45,6 +47,14 @@ class GRPCCodec:
 
     def encode(self, request: LLMRequest, model: str) -> bytes:
         """Encodes a request. What is said to this side alone stays here: its mode, metadata, cache of replies."""
+        if request.prompt is not None:
+            raise UnsupportedParameter(
+                "a bare prompt does not go over gRPC",
+                field="prompt",
+                provider=self.profile.name,
+                model=model,
+                hint="ask with messages, or over HTTP",
+            )
         if request.metadata or request.provider or request.mode or request.cache or request.within is not None:
             hints = request.cache
             cache = CacheHints(key=hints.key) if hints is not None and hints.key else None
@@ -68,6 +78,8 @@ class GRPCCodec:
 
     def encode_embedding(self, request: EmbedRequest, model: str) -> bytes:
         """Encodes a request for vectors."""
+        if request.tokens:
+            raise no_tokens(self.profile, model)
         request = msgspec.structs.replace(request, model=model, within=None)
         return convert.write_embed_request(request).SerializeToString()
 

@@ -11,6 +11,7 @@ from three_mode.messages import Image, LLMRequest, Thinking, ToolCall, ToolResul
 from three_mode.messages.parts import Text
 from three_mode.providers.codec import Header
 from three_mode.providers.profile import Profile
+from three_mode.providers.without_effect import is_spared
 
 T = TypeVar("T")
 
@@ -25,7 +26,8 @@ EVENT_HEADERS: tuple[Header, ...] = (
 def merged(body: dict[str, Any], request: LLMRequest, profile: Profile) -> tuple[dict[str, Any], tuple[Header, ...]]:
     """Adds the `extra` fields of profile and request to the body; also returns the headers of `extra_headers`.
 
-    A field in `extra` that the request sets itself is an error, because neither value can win.
+    A field in `extra` that the request sets itself is an error, because neither value can win. One that changes no
+    answer is left out where the provider does not know it.
     """
     for key, value in profile.extra.items():
         body.setdefault(key, value)
@@ -36,6 +38,8 @@ def merged(body: dict[str, Any], request: LLMRequest, profile: Profile) -> tuple
     for key, value in extra.items():
         if key == "extra_headers":
             headers = _headers(value)
+        elif is_spared(profile.wire, key, value):
+            pass
         elif key in body and key not in profile.extra:
             if not (isinstance(value, dict) and isinstance(body[key], dict) and not value.keys() & body[key].keys()):
                 raise InvalidRequest(

@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, Usage, UsageUpdate
-from three_mode.serve import wire_out
+from three_mode.serve import several, wire_out
 from three_mode.serve.asgi import EVENTS, AsgiExchange
 from three_mode.serve.asked_as import KnownAs
 from three_mode.serve.backend import ChatBackend, ChunkStream
@@ -38,14 +39,36 @@ class Chat:
         self._backend, self._events, self._metrics = backend, events, metrics
 
     async def complete(self, exchange: AsgiExchange, asked: ChatQuestion) -> None:
-        await self.whole(exchange, asked.request, wire_out.completion)
+        if asked.n > 1:
+            await self._complete_several(exchange, asked)
+            return
+        await self.whole(
+            exchange, asked.request, lambda response, number: wire_out.completion(response, number, asked.sent)
+        )
+
+    async def _complete_several(self, exchange: AsgiExchange, asked: ChatQuestion) -> None:
+        model = exchange.model = asked.request.model or ""
+        with KnownAs(self._events, model) as known, exchange.while_connected():
+            responses = await several.answers(self._backend, several.requests(asked.request, asked.n))
+        self._metrics.used(model, sum((response.usage for response in responses), Usage()))
+        await exchange.answer(200, wire_out.completions(responses, known, asked.sent))
 
     async def stream(self, exchange: AsgiExchange, asked: ChatQuestion) -> None:
-        model = asked.request.model or ""
+        model, created = asked.request.model or "", int(time.time())
+        if asked.n > 1:
+            await self.streamed(
+                exchange,
+                asked.request,
+                lambda number: several.SeveralWriter(
+                    asked.n, partial(wire_out.ChunkWriter, number, model, created, asked.include_usage, asked.sent)
+                ),
+                source=several.SeveralBackend(self._backend, asked.n),
+            )
+            return
         await self.streamed(
             exchange,
             asked.request,
-            lambda number: wire_out.ChunkWriter(number, model, int(time.time()), asked.include_usage),
+            lambda number: wire_out.ChunkWriter(number, model, created, asked.include_usage, asked.sent),
         )
 
     async def whole(
@@ -68,8 +91,10 @@ class Chat:
         request: LLMRequest,
         written: Callable[[str], AnswerWriter],
         number: str | None = None,
+        source: ChatBackend | None = None,
     ) -> None:
-        """The status goes out with the first chunk: a request that fails before has the status of its error."""
+        """The status goes out with the first chunk: a request that fails before has the status of its error. `source`
+        answers in the place of the backend."""
         model = exchange.model = request.model or ""
         with KnownAs(self._events, model, number) as known:
             writer = written(known)
@@ -78,7 +103,7 @@ class Chat:
                 async with asyncio.timeout(request.within + UNREAD):
                     try:
                         with exchange.while_connected():
-                            async with self._backend.stream(request) as chunks:
+                            async with (source or self._backend).stream(request) as chunks:
                                 used = await self._pass_on(exchange, chunks, writer)
                     except ThreeModeError as error:
                         if exchange.status == 0:

@@ -40,6 +40,7 @@ _STATUS: tuple[tuple[type[ThreeModeError], int, str], ...] = (
     (errors.ModeUnavailable, 503, "mode_unavailable"),
     (errors.CircuitOpen, 503, "circuit_open"),
     (errors.DeadlineExceeded, 504, "deadline_exceeded"),
+    (errors.SchemaMismatch, 502, "schema_mismatch"),
     (errors.PeerLost, 502, "peer_lost"),
     (errors.CallCycle, 508, "call_cycle"),
     (errors.AgentError, 500, "agent_failed"),
@@ -104,6 +105,8 @@ def _told(error: BaseException) -> str:
     if isinstance(error, errors.StreamInterrupted) and isinstance(cause, ThreeModeError):
         return f"the reply broke off: {_told(cause)}"
     provider = getattr(error, "provider", None)
+    if isinstance(error, errors.SchemaMismatch):
+        return str(error)  # of the client's own schema
     if provider is not None and isinstance(error, errors.NotFound):
         return error.message  # its hint has the provider's address
     words = next((words for kind, words in _OF_THE_PROVIDER if isinstance(error, kind)), None)

@@ -33,7 +33,9 @@ class ServeTable(FrozenOptions, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()  #: what clients may ask, and nothing else: `NAME`, or `NAME=ADDRESS`
     any_local_model: bool = False  #: whether clients may name any model file of this computer
     talks: Path | None = None  #: file in which conversations are kept; None: the endpoint keeps none
+    a2a: str | None = None  #: the agent of A2A whose card is at `/.well-known/agent-card.json`
     most_at_once: int | None = None  #: requests that are answered at once
+    mcp_models: bool = False  #: whether `/mcp` offers a tool that asks the models
     origins: tuple[str, ...] = ()  #: web pages that may use the endpoint
     access_log: Literal["off", "short", "json"] = "off"  #: a line for each request, on standard output
     behind_proxy: bool = False  #: whether a proxy with TLS stands before it, and says who asks

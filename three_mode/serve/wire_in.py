@@ -3,17 +3,20 @@
 Fields that have no meaning of their own here go to the provider through `extra`; none is dropped in silence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from three_mode.errors import InvalidRequest, UnsupportedParameter
+from three_mode.errors import InvalidRequest
 from three_mode.messages import CacheHints, EmbedRequest, LLMRequest
+from three_mode.serve.backend import CONVERSATION
+from three_mode.serve.ignored import NOTHING_SENT, Sent, sent
 
 # Each message costs microseconds to check, and a small body can hold very many.
 MOST_MESSAGES = 10_000
+MOST_ANSWERS = 8  # of one request
 # Their name -> ours, for fields that mean the same.
 _SAME = {
     "model": "model",
@@ -31,7 +34,6 @@ _SAME = {
 }
 # Fields whose default says nothing new.
 _DEFAULTS: dict[str, Any] = {
-    "n": 1,
     "stream": False,
     "logprobs": False,
     "response_format": {"type": "text"},
@@ -48,6 +50,8 @@ class ChatQuestion(Struct, frozen=True):
     request: LLMRequest
     stream: bool = False
     include_usage: bool = False
+    n: int = 1  # answers
+    sent: Sent = NOTHING_SENT  # fields that change no answer
 
 
 def read_chat(body: bytes, within: float, most_messages: int = MOST_MESSAGES) -> ChatQuestion:
@@ -56,8 +60,7 @@ def read_chat(body: bytes, within: float, most_messages: int = MOST_MESSAGES) ->
     given = data.get("messages")
     if isinstance(given, list) and len(given) > most_messages:
         raise InvalidRequest(f"at most {most_messages} messages a request, not {len(given)}", field="messages")
-    if data.get("n") not in (None, 1):
-        raise UnsupportedParameter("one answer a request", field="n", hint="send the request n times")
+    n = _answers(data.pop("n", None), data)
     stream = data.pop("stream", None) or False
     if not isinstance(stream, bool):
         raise InvalidRequest("stream is true or false", field="stream")
@@ -89,26 +92,37 @@ def read_chat(body: bytes, within: float, most_messages: int = MOST_MESSAGES) ->
         if key is not None:
             fields["cache"] = CacheHints(key=str(key))
         fields["extra"] = _said(others)
-    return ChatQuestion(LLMRequest(**fields), stream, bool(options.get("include_usage")))
+    return ChatQuestion(LLMRequest(**fields), stream, bool(options.get("include_usage")), n, sent(data))
+
+
+def _answers(given: Any, data: Mapping[str, Any]) -> int:
+    """How many answers are asked for."""
+    n = 1 if given is None else given
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_ANSWERS:
+        raise InvalidRequest(f"n is a number of answers, 1 to {MOST_ANSWERS}", field="n")
+    if n > 1 and data.get(CONVERSATION) is not None:
+        raise InvalidRequest("a conversation goes on with one answer", field="n")
+    return n
 
 
 def read_embeddings(body: bytes, within: float) -> tuple[EmbedRequest, bool]:
-    """The body of `/v1/embeddings`: a text or several, and whether the vectors are wanted in base64.
-
-    Tokens are not taken, as they belong to one tokenizer."""
+    """The body of `/v1/embeddings`: a text or several, each as a string or as tokens of the model, and whether the
+    vectors are wanted in base64."""
     data = json_object(body)
     model, given = data.pop("model", None), data.pop("input", None)
     if not isinstance(model, str) or not model:
         raise InvalidRequest("the request names no model", field="model", hint="GET /v1/models lists them")
-    texts = [given] if isinstance(given, str) else given
-    if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
-        raise InvalidRequest("input is a text, or a list of texts that is not empty", field="input")
     encoding = data.pop("encoding_format", None) or "float"
     if encoding not in ("float", "base64"):
         raise InvalidRequest("encoding_format is float or base64", field="encoding_format")
     dimensions = data.pop("dimensions", None)
     extra = {name: value for name, value in data.items() if value is not None}
-    asked = EmbedRequest(texts=texts, model=model, dimensions=dimensions, within=within, extra=extra)
+    try:
+        asked = EmbedRequest.of(given, model=model, dimensions=dimensions, within=within, extra=extra)
+    except InvalidRequest as error:
+        if error.field not in ("texts", "tokens"):
+            raise
+        raise InvalidRequest("input is a text, tokens, or a list of those that is not empty", field="input") from None
     return asked, encoding == "base64"
 
 

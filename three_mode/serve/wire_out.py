@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from three_mode.errors import ThreeModeError
 from three_mode.messages import (
@@ -25,9 +25,11 @@ from three_mode.messages import (
     Usage,
     UsageUpdate,
 )
+from three_mode.messages.usage import NOTHING
 from three_mode.modes import CommunicationMode
 from three_mode.serve import faults
 from three_mode.serve.backend import ModelInfo
+from three_mode.serve.ignored import NOTHING_SENT, Sent, ignored
 
 encode = msgspec.json.encode
 
@@ -42,7 +44,7 @@ class _Completion(Struct, gc=False):
     id: str
     created: int
     model: str
-    choices: "tuple[_Choice]"
+    choices: "tuple[_Choice, ...]"
     usage: "_Used"
     three_mode: "Ours"
     object: str = "chat.completion"
@@ -55,7 +57,7 @@ class _Choice(Struct, gc=False):
     logprobs: Any = None
 
 
-class Ours(Struct, gc=False):
+class Ours(Struct, gc=False, omit_defaults=True):
     """What no protocol has a field for."""
 
     provider: str
@@ -63,6 +65,7 @@ class Ours(Struct, gc=False):
     latency: float | None
     cost: Decimal | None
     steps: tuple[Step, ...]
+    ignored: tuple[str, ...] = ()  # fields that did nothing
 
 
 class _Used(Struct, gc=False):
@@ -73,34 +76,44 @@ class _Used(Struct, gc=False):
     completion_tokens_details: dict[str, int]
 
 
-def completion(response: LLMResponse, request_id: str) -> bytes:
+def completion(response: LLMResponse, request_id: str, asked: Sent = NOTHING_SENT) -> bytes:
     """The body of an answer that is not streamed; what is ours alone stands under `three_mode`."""
+    return _completion(response, (_choice(response),), request_id, asked)
+
+
+def completions(responses: Sequence[LLMResponse], request_id: str, asked: Sent = NOTHING_SENT) -> bytes:
+    """The body of several answers to one request, which were asked for side by side."""
+    whole = structs.replace(
+        responses[0],
+        usage=sum((response.usage for response in responses), NOTHING),
+        latency=max(response.latency for response in responses),
+        steps=tuple(step for response in responses for step in response.steps),
+    )
+    choices = tuple(_choice(response, index) for index, response in enumerate(responses))
+    return _completion(whole, choices, request_id, asked)
+
+
+def _completion(response: LLMResponse, choices: tuple[_Choice, ...], request_id: str, asked: Sent) -> bytes:
+    created = int(response.created_at.timestamp())
+    return encode(
+        _Completion(request_id, created, response.model, choices, usage(response.usage), ours(response, asked))
+    )
+
+
+def _choice(response: LLMResponse, index: int = 0) -> _Choice:
     parts = response.parts
     if len(parts) == 1 and type(parts[0]) is Text:  # by far the most of them
         message: dict[str, Any] = {"role": "assistant", "content": parts[0].text or None}
     else:
         message = _message(response)
-    return encode(
-        _Completion(
-            request_id,
-            int(response.created_at.timestamp()),
-            response.model,
-            (
-                _Choice(
-                    message,
-                    _FINISH.get(response.finish_reason, "stop"),
-                    logprobs=logprobs(response.extra) if response.extra else None,
-                ),
-            ),
-            usage(response.usage),
-            ours(response),
-        )
-    )
+    scores = logprobs(response.extra) if response.extra else None
+    return _Choice(message, _FINISH.get(response.finish_reason, "stop"), index, scores)
 
 
-def ours(response: LLMResponse) -> Ours:
+def ours(response: LLMResponse, asked: Sent = NOTHING_SENT) -> Ours:
     """What is ours alone of an answer."""
-    return Ours(response.provider, response.mode, response.latency, response.usage.cost, response.steps)
+    unused = ignored(asked, response.mode, response.provider) if asked else ()
+    return Ours(response.provider, response.mode, response.latency, response.usage.cost, response.steps, unused)
 
 
 def logprobs(extra: Mapping[str, Any]) -> Any:
@@ -146,18 +159,31 @@ class ChunkWriter:
     """Chunks of one answer as server-sent events.
 
     What does not change within a stream is encoded once: a text delta costs the escaping of its text and little else.
+    `index` is that of one of several answers, whose usage and end are written by `SeveralWriter`; None: it is the only
+    one.
     """
 
-    def __init__(self, request_id: str, model: str, created: int, include_usage: bool) -> None:
+    def __init__(
+        self,
+        request_id: str,
+        model: str,
+        created: int,
+        include_usage: bool,
+        asked: Sent = NOTHING_SENT,
+        index: int | None = None,
+    ) -> None:
         self._id, self._created = request_id, created
         self._include_usage = include_usage
-        self._usage = Usage()
+        self._asked, self._index, self._alone = asked, index or 0, index is None
+        self._start = Start()
+        self.usage = Usage()
         self._tools: dict[int, int] = {}  # index of the block -> place among the tool calls, as clients count them
         self._name(model)
 
     def _name(self, model: str) -> None:
         head = encode({"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": model})
         self._head = b"data: " + head[:-1] + b',"choices":['
+        self._text = self._head + b'{"index":%d,"delta":{"content":' % self._index
         self._model = model
 
     def first(self) -> bytes:
@@ -171,19 +197,16 @@ class ChunkWriter:
     def write(self, chunk: Chunk) -> bytes:
         match chunk:
             case TextDelta():
-                return b"%b%b%b" % (
-                    self._head + b'{"index":0,"delta":{"content":',
-                    encode(chunk.text),
-                    b'},"finish_reason":null}]}\n\n',
-                )
+                return b"%b%b%b" % (self._text, encode(chunk.text), b'},"finish_reason":null}]}\n\n')
             case ThinkingDelta():
                 return self._delta({"reasoning_content": chunk.thinking}) if chunk.thinking else b""
             case ToolDelta():
                 return self._delta({"tool_calls": [self._tool(chunk)]})
             case UsageUpdate():
-                self._usage = chunk.usage
+                self.usage = chunk.usage
                 return b""
             case Start():
+                self._start = chunk
                 if chunk.model and chunk.model != self._model:
                     self._name(chunk.model)
                 return b""
@@ -203,16 +226,24 @@ class ChunkWriter:
 
     def _finish(self, chunk: Finish) -> bytes:
         scores = logprobs(chunk.extra) if chunk.extra else None
-        said = self._delta({}, _FINISH.get(chunk.reason, "stop"), scores)
-        if self._include_usage:
-            said += self._head + b'],"usage":' + encode(usage(self._usage)) + b"}\n\n"
-        return said + DONE
+        unused = ignored(self._asked, self._start.mode, self._start.provider) if self._asked else ()
+        said = self._delta({}, _FINISH.get(chunk.reason, "stop"), scores, unused)
+        return said + self.end(self.usage) if self._alone else said
 
-    def _delta(self, delta: dict[str, Any], finish: str | None = None, scores: Any = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    def end(self, used: Usage) -> bytes:
+        """The end of the stream, behind all answers."""
+        if not self._include_usage:
+            return DONE
+        return self._head + b'],"usage":' + encode(usage(used)) + b"}\n\n" + DONE
+
+    def _delta(
+        self, delta: dict[str, Any], finish: str | None = None, scores: Any = None, unused: Sequence[str] = ()
+    ) -> bytes:
+        choice = {"index": self._index, "delta": delta, "finish_reason": finish}
         if scores is not None:
             choice["logprobs"] = scores
-        return self._head + encode(choice) + b"]}\n\n"
+        more = b',"three_mode":%b' % encode({"ignored": unused}) if unused else b""
+        return b"%b%b]%b}\n\n" % (self._head, encode(choice), more)
 
 
 def models(known: Sequence[ModelInfo], created: int) -> bytes:

@@ -25,7 +25,7 @@ async def started(port: int, *arguments: str, output: int) -> AsyncIterator[asyn
     assert process.stderr is not None
     try:
         said = b""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while b"serving on" not in said:
                 line = await process.stderr.readline()
                 assert line, said

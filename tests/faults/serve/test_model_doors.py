@@ -2,6 +2,7 @@
 own shape, in the same words, whether the file is there or not.
 """
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import pytest
 
 from local_models.files.catalogue import TINY
 from tests.support.grpc.stubs import Stub, chat, stub
-from tests.support.serve.endpoint import Scripted, free_port
-from three_mode import LLMConnection, LLMRequest
+from tests.support.serve.endpoint import Scripted, endpoint, free_port
+from three_mode import Agent, LLMConnection, LLMRequest, Orchestrator, handler
 from three_mode.connection import ConnectionOptions
 from three_mode.conversations import Conversations
 from three_mode.errors import PermissionDenied
+from three_mode.grpc_messages import agents_pb2
 from three_mode.grpc_messages import llm_pb2 as pb
 from three_mode.messages import LLMResponse
 from three_mode.serve import App, Connected, ServeOptions, serve
@@ -210,6 +212,48 @@ async def test_no_field_beside_the_name_makes_a_file_or_an_address_of_it(
             for call in calls_of(calls, **fields):
                 assert (await ended(call))[0] is grpc.StatusCode.NOT_FOUND, fields
         assert (await calls.ChatCompletion(chat("tiny", mode=here, max_tokens=1))).usage.output_tokens == 1
+    assert not inner.seen
+
+
+class Clerk(Agent):
+    """Passes requests on to the connection of its host as they came."""
+
+    @handler
+    async def chat_completion(self, request: LLMRequest) -> LLMResponse:
+        return await self.llm.chat_completion(request)
+
+    @handler
+    async def stream_completion(self, request: LLMRequest) -> AsyncIterator[str]:
+        yield (await self.llm.chat_completion(request)).content
+
+
+async def test_an_agent_that_passes_requests_on_is_no_door(inner: ScriptedProvider, there: Path) -> None:
+    """`AgentService` calls handlers with whatever a client sends, requests to models too."""
+    async with Orchestrator(hosts=0) as orc:
+        await orc.spawn(Clerk, name="clerk")
+        async with endpoint(agents=orc) as running, stub(running.url) as calls:
+
+            def asking(verb: str, **fields: str) -> agents_pb2.AskRequest:
+                request = {"request": {"messages": TEXT, "max_tokens": 1, **fields}}
+                value = agents_pb2.Value(json=json.dumps(request))
+                return agents_pb2.AskRequest(agent="any:clerk", handler=verb, arguments=value)
+
+            fields: dict[str, str]
+            for fields in (
+                {"model": f"gguf:{there}"},
+                {"model": f"gguf:{there}x"},
+                {"model": str(there), "mode": "ai_pc"},
+                {"model": f"{inner.url}/v1#m"},
+                {"model": "m", "provider": f"{inner.url}/v1"},
+            ):
+                for call in (
+                    calls.Ask(asking("chat_completion", **fields)),
+                    calls.Tell(asking("chat_completion", **fields)),
+                    calls.Stream(asking("stream_completion", **fields)),
+                ):
+                    assert (await ended(call))[0] is grpc.StatusCode.PERMISSION_DENIED, fields
+            reply = json.loads((await calls.Ask(asking("chat_completion", model="tiny"))).value.json)
+            assert reply["usage"]["output_tokens"] == 1
     assert not inner.seen
 
 

@@ -26,7 +26,7 @@ class Clerk(Agent):
 
 
 class Started:
-    """The command, and what it said until it served."""
+    """The command, and what it said at the start."""
 
     def __init__(self, *arguments: str) -> None:
         self._port, self._arguments = free_port(), arguments
@@ -37,8 +37,8 @@ class Started:
         self._process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
         assert self._process.stderr is not None
         self.said = ""
-        async with asyncio.timeout(30):
-            while "serving on" not in self.said:
+        async with asyncio.timeout(60):
+            while "models: " not in self.said:
                 line = await self._process.stderr.readline()
                 assert line, self.said
                 self.said += line.decode()

@@ -41,6 +41,7 @@ PUBLIC = {
     "SyncModel",
     "TokenScore",
     "ToolCall",
+    "UnfitAnswer",
     "Usage",
     "WorkerDied",
 }

@@ -1,4 +1,4 @@
-"""Schemas become grammars that llama.cpp takes; what no grammar can hold is refused by name."""
+"""Schemas become grammars that llama.cpp takes; what can neither be held nor checked is refused by name."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ import pytest
 from local_models.errors import BadGrammar
 from local_models.files.catalogue import TINY
 from local_models.llama import Sampler, Sampling, Weights
-from local_models.prompts.grammar import literal, schema_grammar
+from local_models.prompts.grammar import schema_grammar
+from local_models.prompts.pattern_grammar import literal
 
 SCHEMAS: list[dict[str, Any]] = [
     {},
@@ -46,19 +47,32 @@ def test_llama_cpp_takes_the_grammar(schema: dict[str, Any], weights: Weights) -
 @pytest.mark.parametrize(
     ("schema", "named"),
     [
-        ({"type": "string", "pattern": "a+"}, "pattern"),
-        ({"type": "number", "multipleOf": 3}, "multipleOf"),
+        ({"type": "string", "pattern": "(a)\\1"}, "pattern"),
+        ({"type": "string", "pattern": "(a"}, "pattern"),
+        ({"type": "string", "pattern": "a" * 5000}, "pattern"),
+        ({"patternProperties": {"(?<=a)b": {}}}, "patternProperties"),
+        ({"type": "number", "multipleOf": 0}, "multipleOf"),
+        ({"type": "number", "multipleOf": "3"}, "multipleOf"),
         ({"type": "thing"}, "type"),
         ({"$ref": "https://elsewhere"}, "leaves the schema"),
         ({"$ref": "#/$defs/none"}, "points to nothing"),
-        ({"type": "object", "properties": {}, "required": ["x"]}, "required"),
+        ({"$dynamicRef": "#node"}, r"\$dynamicRef"),
+        ({"type": "object", "properties": {}, "required": ["x"], "additionalProperties": False}, "properties.x"),
+        ({"type": "object", "required": "x"}, "required"),
         ({"enum": []}, "enum"),
-        ({"type": "number", "minimum": 0.5}, "range"),
+        ({"type": "number", "minimum": 5, "maximum": 4}, "nothing fits"),
+        ({"type": "integer", "minimum": 1, "maximum": 4, "multipleOf": 7}, "nothing fits"),
+        ({"type": "string", "minLength": 3, "maxLength": 2}, "nothing fits"),
+        ({"allOf": [{"type": "string"}, {"type": "integer"}]}, "nothing fits"),
+        ({"anyOf": [False, {"enum": [1], "type": "string"}]}, "nothing fits"),
+        ({"type": "number", "minimum": "5"}, "minimum"),
+        ({"anyOf": []}, "anyOf"),
+        ({"properties": []}, "properties"),
         ({"type": "array", "minItems": -1}, "minItems"),
         ({"properties": {"a": {"properties": {"b": 3}}}}, r"schema.properties.a.properties.b"),
     ],
 )
-def test_what_a_grammar_cannot_hold_is_named(schema: dict[str, Any], named: str) -> None:
+def test_what_is_no_schema_or_cannot_be_checked_is_named(schema: dict[str, Any], named: str) -> None:
     with pytest.raises(BadGrammar, match=named):
         schema_grammar(schema)
 

@@ -63,7 +63,7 @@ class Kv:
 
 
 LIMITS = st.builds(
-    lambda slots, tokens, unified, worth, kept, share: SchedulerLimits(
+    lambda slots, tokens, unified, worth, kept, share, many: SchedulerLimits(
         slots=slots,
         slot_tokens=tokens,
         pool_tokens=tokens + 10 if unified else tokens * slots,
@@ -73,6 +73,7 @@ LIMITS = st.builds(
         worth=worth,
         prefix_tokens=kept,
         shares=share,
+        many=many,
     ),
     st.integers(1, 5),
     st.integers(24, 60),
@@ -80,6 +81,7 @@ LIMITS = st.builds(
     st.integers(1, 6),
     st.sampled_from([0, 30, 1000]),
     st.sampled_from([True, True, False]),
+    st.integers(1, 6),
 )
 WORK = st.lists(
     st.tuples(st.integers(0, 2), st.integers(1, 20), st.integers(1, 8), st.integers(0, 3), st.integers(0, 2)),
@@ -202,6 +204,37 @@ def test_nothing_is_sure_while_somebody_may_get_a_place_or_reads() -> None:
         scheduler.write(call, 7)
     scheduler.submit(ScheduledCall(tokens=[7, 8, 9], room=20))
     assert scheduler.steady(kv.last) == 16, "a third one waits for either to end"
+
+
+def steps_of(lengths: list[int], *, unified: bool = False) -> list[list[int]]:
+    """Tokens of each row, in the first steps of calls with prompts of these lengths and nothing in common."""
+    count = len(lengths)
+    limits = SchedulerLimits(slots=count, slot_tokens=64, pool_tokens=64 * count, batch=512, unified=unified)
+    scheduler, kv = Scheduler(limits), Kv(limits)
+    for number, length in enumerate(lengths):
+        scheduler.submit(ScheduledCall(tokens=[number * 64 + at for at in range(length)], room=20))
+    found = []
+    for _ in range(4):
+        for call in kv.run(scheduler, 1000):
+            scheduler.write(call, 7)
+        found.append([row.count for row in kv.last.rows])
+        assert kv.last.tokens == sum(found[-1])
+        assert not (kv.last.riders and scheduler.steady(kv.last)), "they have not read all of their prompts"
+    return found
+
+
+def test_prompts_of_nearly_one_length_are_read_as_far_as_all_of_them_go() -> None:
+    """llama.cpp computes each rest in a pass of its own, and single sequences between others apart from one another."""
+    assert steps_of([10, 10, 9, 10, 8, 9, 9, 10]) == [[8] * 8, [1] * 8, [1] * 8, [1] * 8]
+
+
+def test_a_prompt_that_is_much_longer_is_read_at_once() -> None:
+    assert steps_of([8] * 7 + [11]) == [[8] * 7 + [11], [1] * 8, [1] * 8, [1] * 8]
+
+
+def test_few_calls_and_those_of_a_pool_are_read_at_once() -> None:
+    assert steps_of([9, 8, 8])[0] == [9, 8, 8]
+    assert sorted(steps_of([9] + [8] * 7, unified=True)[0]) == [8] * 7 + [9]
 
 
 def drive(scheduler: Scheduler, kv: Kv, calls: list[ScheduledCall], budget: int = 64) -> None:

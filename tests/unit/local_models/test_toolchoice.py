@@ -3,14 +3,14 @@
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 
 from local_models.errors import BadOption
 from local_models.files.catalogue import TINY
-from local_models.llama import Sampler, Sampling, Weights
+from local_models.llama import Weights
 from local_models.options import Generate
 from local_models.prompts.tools import ToolCallParser, forced_call_grammar, free_call_grammar, offered_tools
+from tests.support.local_models.grammars import allows
 
 MARKED, BARE = "{{ '<tool_call>' }}", '{"name": function name, "parameters": dictionary}'
 
@@ -24,7 +24,8 @@ TOOLS = (
     tool("weather", type="object", properties={"city": {"type": "string"}}, required=["city"]),
     tool("add", properties={"a": {"type": "integer"}, "b": {"type": "integer"}}, required=["a", "b"]),
     tool("tree", **TREE),
-    tool("strange", properties={"a": {"type": "string", "pattern": "x+"}}),
+    tool("strange", properties={"a": {"type": "string", "pattern": "(?<=x)y"}}),
+    tool("plain", properties={"a": {"type": "string", "pattern": "x+"}, "b": {"type": "integer", "maximum": 12}}),
     tool("now"),
 )
 
@@ -32,21 +33,6 @@ TOOLS = (
 @pytest.fixture(scope="module")
 def weights() -> Weights:
     return Weights(str(TINY), gpu_layers=0, mmap=True)
-
-
-def allows(weights: Weights, grammar: str, text: str, opens: int = -1) -> bool:
-    """Whether llama.cpp lets a model that wants to say this say it, token by token, and end there."""
-    sampler = Sampler(weights, Sampling(grammar=grammar, opens=opens))
-    context: Any = None  # a sampler with a grammar reads the scores that it is given
-    try:
-        for token in [*weights.tokenize(text, special=True, start=False), weights.eos]:
-            scores = np.zeros(weights.vocabulary, np.float32)
-            scores[token] = 50.0
-            if sampler.sample(context, 0, scores) != token:
-                return False
-        return True
-    finally:
-        sampler.close()
 
 
 def call(name: str, **arguments: Any) -> str:
@@ -68,6 +54,10 @@ CITY, SUM = call("weather", city="Oslo"), call("add", a=1, b=-2)
         ("required", in_marks(CITY, SUM), True),
         ("required", in_marks(call("tree", t={"t": {}})), True),
         ("required", in_marks(call("strange", a="anything")), True),
+        ("required", in_marks(call("strange", a=3)), False),
+        ("required", in_marks(call("plain", a="mixed")), True),
+        ("required", in_marks(call("plain", a="anything")), False),
+        ("required", in_marks(call("plain", b=13)), False),
         ("required", in_marks(call("now")), True),
         ("required", "I would rather talk.", False),
         ("required", "", False),
@@ -126,7 +116,7 @@ def test_what_a_model_is_shown() -> None:
     def shown(choice: str) -> int:
         return len(offered_tools(Generate(tools=TOOLS, tool_choice=choice)))
 
-    assert [shown(choice) for choice in ("auto", "required", "none", "add")] == [5, 5, 0, 1]
+    assert [shown(choice) for choice in ("auto", "required", "none", "add")] == [6, 6, 0, 1]
 
 
 @pytest.mark.parametrize(

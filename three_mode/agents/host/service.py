@@ -7,15 +7,17 @@ from typing import Any
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.host.llm_events import LLMEventForwarder
-from three_mode.agents.model import Model
 from three_mode.agents.runtime import lifecycle
+from three_mode.agents.runtime.a2a_reports import a2a_reports
 from three_mode.agents.runtime.gather_server import GatherServer
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.reports import Meter, agent_report, host_report
 from three_mode.agents.runtime.state import State
+from three_mode.agents.runtime.tool_reports import tool_reports
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import reload
 from three_mode.agents.wire.orders import (
+    A2AReport,
     HostSettled,
     LLMEventsOrder,
     NamesOrder,
@@ -23,6 +25,7 @@ from three_mode.agents.wire.orders import (
     SettledOrder,
     Spawned,
     SpawnOrder,
+    ToolReport,
 )
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.messages import encode_error
@@ -33,7 +36,6 @@ _names = decoder_for(NamesOrder)
 _reload = decoder_for(ReloadOrder)
 _settled = decoder_for(SettledOrder)
 _llm_events = decoder_for(LLMEventsOrder)
-MODEL = frozenset(specs_of(Model))  # the handlers of a model: an agent with any of them is one
 _ANSWER = 0.1  # share of an order's time that is kept for the way of its answer
 _ANSWER_AT_MOST = 0.25  # seconds
 
@@ -56,6 +58,8 @@ class HostService:
             "reload": self._on_reload,
             "report": self._on_report,
             "dead_letters": self._on_dead_letters,
+            "tools": self._on_tools,
+            "a2a": self._on_a2a,
             "models": self._on_models,
             "llm_events": self._on_llm_events,
         }
@@ -131,10 +135,19 @@ class HostService:
         dead_letters = self._population.dead_letters
         return [dead_letters.count, dead_letters.read()]
 
+    async def _on_tools(self, _: Request) -> list[ToolReport]:
+        return tool_reports(self._population.actors.values())
+
+    async def _on_a2a(self, _: Request) -> list[A2AReport]:
+        return a2a_reports(self._population.actors.values())
+
     async def _on_models(self, _: Request) -> list[str]:
         """The roles that have an agent which answers as a model does."""
+        from three_mode.agents.model import Model  # for whoever lists models; hosts start without it
+
+        verbs = specs_of(Model).keys()
         roles = self._population.roles.items()
-        return [role for role, actors in roles if any(not MODEL.isdisjoint(actor.specs) for actor in actors)]
+        return [role for role, actors in roles if any(not verbs.isdisjoint(actor.specs) for actor in actors)]
 
     async def _on_llm_events(self, request: Request) -> None:
         order: LLMEventsOrder = _llm_events(request.raw)

@@ -100,6 +100,38 @@ class GatherOrder(msgspec.Struct, frozen=True):
     call: bytes
 
 
+class ToolReport(msgspec.Struct, frozen=True):
+    """One handler that the agents of a group in a host offer as a tool."""
+
+    group: str
+    handler: str
+    description: str = ""
+    schema: dict[str, Any] = {}
+    """JSON Schema of the arguments."""
+    streams: bool = False
+    problem: str = ""
+    """Why a model cannot call it; empty if it can."""
+
+
+class A2AHandler(msgspec.Struct, frozen=True):
+    """One handler that takes messages of A2A."""
+
+    name: str
+    description: str = ""
+    streams: bool = False
+    takes_text: bool = False
+    """Whether it takes the text of a message alone."""
+
+
+class A2AReport(msgspec.Struct, frozen=True):
+    """The agents of a group in a host, as agents of A2A: they are models, or have handlers that say so."""
+
+    group: str
+    description: str = ""
+    is_model: bool = False
+    handlers: tuple[A2AHandler, ...] = ()
+
+
 class AgentReport(msgspec.Struct, frozen=True):
     """One agent in a `Table`: state and figures."""
 

@@ -30,6 +30,7 @@ from three_mode.messages import (
 )
 from three_mode.messages.plain import converted
 from three_mode.modes import CommunicationMode
+from three_mode.providers.without_effect import WITHOUT_EFFECT
 
 PROVIDER = "local"
 _KNOWN = frozenset(Generate.__struct_fields__)
@@ -62,7 +63,7 @@ def options_of(request: LLMRequest, within: float | None) -> dict[str, Any]:
 def _extra_options(extra: Mapping[str, Any]) -> dict[str, Any]:
     """Nobody has looked at their types before, and a wrong one that came as far as the engine would end it for all
     callers."""
-    given = dict(extra)
+    given = {name: value for name, value in extra.items() if name not in WITHOUT_EFFECT}
     if given.get("logprobs") is True:  # OpenAI's two words for what is one number here
         given["logprobs"] = given.pop("top_logprobs", 0)
     for name in given:
@@ -74,7 +75,9 @@ def _extra_options(extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
-    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    if tool.strict:
+        function["strict"] = True
     return {"type": "function", "function": function}
 
 
@@ -179,6 +182,16 @@ def error_of(error: local_models.LocalModelError, model: str) -> ThreeModeError:
             )
         case local_models.BadOption():
             return InvalidRequest(error.message, field=error.field or None, hint=hint, provider=PROVIDER, model=model)
+        case local_models.UnfitAnswer():
+            return errors.SchemaMismatch(
+                error.message,
+                hint=hint,
+                retryable=error.may_differ,
+                provider=PROVIDER,
+                model=model,
+                path=error.path,
+                keyword=error.keyword,
+            )
         case local_models.Overloaded():
             return errors.Overloaded(error.message, hint=hint)
         case local_models.DeadlineExceeded():

@@ -28,6 +28,7 @@ from three_mode.messages import (
     ToolResult,
 )
 from three_mode.messages.plain import located, unfit
+from three_mode.serve.ignored import NOTHING_SENT, Sent, sent
 from three_mode.serve.surfaces.anthropic_messages.blocks import (
     Base64Source,
     Block,
@@ -61,11 +62,15 @@ class MessagesQuestion(Struct, frozen=True):
     request: LLMRequest
     stream: bool = False
     shows_thinking: bool = True  # else its proof alone
+    sent: Sent = NOTHING_SENT  # fields that change no answer
 
 
 def read_messages(body: bytes, within: float, most_messages: int = MOST_MESSAGES) -> MessagesQuestion:
     """The body of `/v1/messages`, or of `/v1/messages/count_tokens`; `within` is the caller's deadline."""
     asked, extra = _decoded(body)
+    unused = dict(sent(extra))
+    if asked.metadata:
+        unused["metadata"] = asked.metadata
     if not asked.model.strip():
         raise InvalidRequest("the request names no model", field="model", hint="GET /v1/models lists them")
     if len(asked.messages) > most_messages:
@@ -93,7 +98,7 @@ def read_messages(body: bytes, within: float, most_messages: int = MOST_MESSAGES
         fields["response_format"] = ResponseFormat(json_schema=output.format.schema)
     fields["reasoning"] = _reasoning(asked.thinking, output.effort if output is not None else None)
     shown = asked.thinking is None or asked.thinking.display != "omitted"
-    return MessagesQuestion(LLMRequest(**fields, extra=extra), bool(asked.stream), shown)
+    return MessagesQuestion(LLMRequest(**fields, extra=extra), bool(asked.stream), shown, unused)
 
 
 def _decoded(body: bytes) -> tuple[MessagesBody, dict[str, Any]]:

@@ -23,6 +23,7 @@ from three_mode.messages import (
     UsageUpdate,
 )
 from three_mode.serve.faults import from_error
+from three_mode.serve.ignored import NOTHING_SENT, Sent, ignored
 from three_mode.serve.surfaces.anthropic_messages.proofs import sealed
 from three_mode.serve.surfaces.anthropic_messages.refusals import anthropic_fault
 from three_mode.serve.surfaces.anthropic_messages.reply import encode, stopped, used
@@ -42,9 +43,11 @@ class EventWriter:
     What does not change within a block is encoded once: a text delta costs the escaping of its text and little else.
     """
 
-    def __init__(self, number: str, model: str, shows_thinking: bool = True) -> None:
+    def __init__(self, number: str, model: str, shows_thinking: bool = True, asked: Sent = NOTHING_SENT) -> None:
         self._number, self._model, self._shows_thinking = number, model, shows_thinking
+        self._asked = asked
         self._started = False
+        self._by = Start()
         self._usage = Usage()
         self._count = 0  # blocks so far
         self._open: Key | None = None
@@ -72,7 +75,7 @@ class EventWriter:
             case Finish():
                 self._finish(chunk, out)
             case Start():
-                pass
+                self._by = chunk
             case _:
                 self._put(chunk, out)
         return b"".join(out)
@@ -183,7 +186,9 @@ class EventWriter:
         self._stop(out)
         reason, sequence = stopped(chunk.reason, chunk.extra)
         delta = {"stop_reason": reason, "stop_sequence": sequence}
-        out.append(event("message_delta", delta=delta, usage=used(self._usage)))
+        unused = ignored(self._asked, self._by.mode, self._by.provider) if self._asked else ()
+        more = {"three_mode": {"ignored": unused}} if unused else {}
+        out.append(event("message_delta", delta=delta, usage=used(self._usage), **more))
         out.append(event("message_stop"))
 
     def _delta(self, delta: dict[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from three_mode.messages import LLMResponse, Part, Text, Thinking, ToolCall, Usage
+from three_mode.serve.ignored import NOTHING_SENT, Sent
 from three_mode.serve.surfaces.anthropic_messages.proofs import sealed
 from three_mode.serve.wire_out import Ours, ours
 
@@ -44,7 +45,7 @@ class _Answer(Struct, gc=False):
     role: str = "assistant"
 
 
-def message(response: LLMResponse, number: str, shows_thinking: bool = True) -> bytes:
+def message(response: LLMResponse, number: str, shows_thinking: bool = True, asked: Sent = NOTHING_SENT) -> bytes:
     """The body of an answer that is not streamed; what is ours alone stands under `three_mode`."""
     reason, sequence = stopped(response.finish_reason, response.extra)
     content = [
@@ -52,7 +53,8 @@ def message(response: LLMResponse, number: str, shows_thinking: bool = True) -> 
         for place, part in enumerate(response.parts)
         if type(part) is not Text or part.text
     ]
-    return encode(_Answer(number, response.model, content, reason, sequence, used(response.usage), ours(response)))
+    said = ours(response, asked)
+    return encode(_Answer(number, response.model, content, reason, sequence, used(response.usage), said))
 
 
 def stopped(reason: str, extra: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -13,7 +13,7 @@ from three_mode.serve.asgi import AsgiExchange
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.intake import Intake
 from three_mode.serve.routes import PathRoute, no_such_path
-from three_mode.serve.surfaces.anthropic_messages.body import read_messages
+from three_mode.serve.surfaces.anthropic_messages.body import MessagesQuestion, read_messages
 from three_mode.serve.surfaces.anthropic_messages.events import EventWriter
 from three_mode.serve.surfaces.anthropic_messages.refusals import anthropic_fault
 from three_mode.serve.surfaces.anthropic_messages.reply import message
@@ -43,10 +43,13 @@ class MessagesSurface:
         exchange.always = (*exchange.always, (b"request-id", number.encode()))
         if asked.stream:
             await chat.streamed(
-                exchange, asked.request, lambda known: EventWriter(known, model, asked.shows_thinking), number
+                exchange,
+                asked.request,
+                lambda known: EventWriter(known, model, asked.shows_thinking, asked.sent),
+                number,
             )
         else:
-            await chat.whole(exchange, asked.request, partial(_written, asked.shows_thinking), number)
+            await chat.whole(exchange, asked.request, partial(_written, asked), number)
         return model
 
     async def _count(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
@@ -66,5 +69,5 @@ class MessagesSurface:
         return request.model or ""
 
 
-def _written(shows_thinking: bool, response: LLMResponse, number: str) -> bytes:
-    return message(response, number, shows_thinking)
+def _written(asked: MessagesQuestion, response: LLMResponse, number: str) -> bytes:
+    return message(response, number, asked.shows_thinking, asked.sent)

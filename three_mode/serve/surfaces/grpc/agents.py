@@ -6,11 +6,15 @@ from typing import Any
 
 import msgspec
 
+from three_mode.agents.handlers.declare import specs_of
+from three_mode.agents.model import Model
 from three_mode.errors import BadCall, BadResult, DeadlineExceeded, ModeUnavailable, ThreeModeError
 from three_mode.grpc_messages import agents_pb2 as pb
+from three_mode.modes import CommunicationMode
 from three_mode.serve.backend import AgentVerbs
 from three_mode.serve.chat import UNREAD
 from three_mode.serve.endpoint import EndpointState
+from three_mode.serve.model_rule import ModelRule
 from three_mode.serve.surfaces.grpc.call import GrpcCall
 from three_mode.serve.surfaces.grpc.methods import Method
 from three_mode.serve.watching import Disconnected
@@ -38,13 +42,13 @@ class AgentService:
         }
 
     async def _ask(self, call: GrpcCall, message: pb.AskRequest) -> pb.AskReply:
-        agent, (args, kwargs) = self._agent(message), read_arguments(message)
+        agent, (args, kwargs) = self._agent(message), self._arguments(message)
         with call.while_connected():
             result = await agent.ask(message.handler, *args, within=_within(call, message), **kwargs)
         return pb.AskReply(value=write_value(result, message.arguments, message))
 
     async def _stream(self, call: GrpcCall, message: pb.AskRequest) -> None:
-        agent, (args, kwargs) = self._agent(message), read_arguments(message)
+        agent, (args, kwargs) = self._agent(message), self._arguments(message)
         within = _within(call, message)
         try:
             async with asyncio.timeout(within + UNREAD):
@@ -59,7 +63,7 @@ class AgentService:
             raise Disconnected("the client did not read its answer") from None
 
     async def _tell(self, call: GrpcCall, message: pb.AskRequest) -> pb.TellReply:
-        agent, (args, kwargs) = self._agent(message), read_arguments(message)
+        agent, (args, kwargs) = self._agent(message), self._arguments(message)
         try:
             async with asyncio.timeout(call.left()):
                 await agent.tell(message.handler, *args, **kwargs)
@@ -78,6 +82,19 @@ class AgentService:
         with call.while_connected():
             seen = await receipt.settled(min(wanted, call.left()))
         return pb.BroadcastReply(seen=seen.seen, lagging=seen.lagging, lost=seen.lost, dead=seen.dead)
+
+    def _arguments(self, message: pb.AskRequest) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments. A request to a model names no file and no address here either: an agent may pass it on to its
+        own connection, which would open them."""
+        args, kwargs = read_arguments(message)
+        if message.handler in specs_of(Model):
+            rule = ModelRule(any_local=self._endpoint.options.any_local_model)
+            for value in (*args, *kwargs.values()):
+                if isinstance(value, dict):
+                    model, provider, mode = (value.get(name) for name in ("model", "provider", "mode"))
+                    here = CommunicationMode.AI_PC if str(mode).lower() == CommunicationMode.AI_PC else None
+                    rule.check(str(model or ""), str(provider or ""), here)
+        return args, kwargs
 
     def _verbs(self) -> AgentVerbs:
         verbs = self._endpoint.agents

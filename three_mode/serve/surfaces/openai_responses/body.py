@@ -8,6 +8,7 @@ from msgspec import Struct
 from three_mode.errors import ThreeModeError
 from three_mode.messages import LLMResponse, Usage
 from three_mode.serve import faults
+from three_mode.serve.ignored import ignored
 from three_mode.serve.surfaces.openai_responses.items import output_items
 from three_mode.serve.surfaces.openai_responses.reading import ResponseQuestion
 from three_mode.serve.wire_out import logprobs
@@ -80,7 +81,7 @@ def ended(known: KnownResponse, reply: LLMResponse, output: Sequence[dict[str, A
         "latency": reply.latency,
         "cost": reply.usage.cost,
         "steps": reply.steps,
-        "ignored": known.asked.ignored,
+        "ignored": ignored(known.asked.sent, reply.mode, reply.provider),
     }
     return body
 

@@ -8,18 +8,11 @@ from msgspec import Struct
 from three_mode.errors import InvalidRequest, UnsupportedParameter
 from three_mode.messages import CacheHints, LLMRequest, Message, Reasoning, ResponseFormat
 from three_mode.serve import wire_in
+from three_mode.serve.ignored import NOTHING_SENT, Sent, sent
 from three_mode.serve.surfaces.openai_responses.items import messages_of
 
-# Fields that change no answer: they are accepted, and the reply says that they did nothing.
-_IGNORED = (
-    "user",
-    "safety_identifier",
-    "service_tier",
-    "parallel_tool_calls",
-    "prompt_cache_retention",
-    "prompt_cache_options",
-    "max_tool_calls",  # of tools that the service runs itself: there are none here
-)
+_MEANT_HERE = ("metadata", "store", "prompt_cache_key")  # fields without effect on an answer that do something here
+_DEFAULTS = {"service_tier": "auto", "parallel_tool_calls": True}
 # Fields that would change the answer -> the values that say nothing new.
 _CANNOT: dict[str, tuple[Any, ...]] = {
     "background": (False,),
@@ -62,7 +55,7 @@ class ResponseQuestion(Struct, frozen=True, kw_only=True):
     instructions: str | None = None
     seal: bool = False  # thinking comes with what goes back to its provider verbatim
     echo: dict[str, Any] = {}  # fields that the answer repeats
-    ignored: tuple[str, ...] = ()  # fields that did nothing
+    sent: Sent = NOTHING_SENT  # fields that change no answer
 
 
 def read_response(body: bytes, within: float, most_items: int) -> ResponseQuestion:
@@ -79,9 +72,10 @@ def read_response(body: bytes, within: float, most_items: int) -> ResponseQuesti
         if data.pop(name) not in _CANNOT[name]:
             raise UnsupportedParameter(f"{name} cannot be done here", field=name, hint=_HINTS.get(name))
     echo = {name: data[name] for name in _ECHOED & data.keys()}
-    ignored = tuple(name for name in _IGNORED if name in data)
-    for name in ignored:
-        del data[name]
+    unused = dict(sent(data, besides=_MEANT_HERE))
+    for name in _DEFAULTS.keys() & unused.keys():
+        if data[name] == _DEFAULTS[name]:
+            del data[name]
     stream, store = _flag(data, "stream", False), _flag(data, "store", True)
     options = data.pop("stream_options", None)
     if options is not None and not isinstance(options, Mapping):
@@ -105,7 +99,7 @@ def read_response(body: bytes, within: float, most_items: int) -> ResponseQuesti
     text = data.pop("text", {})
     _read_text(text, fields)
     if text.get("verbosity") is not None:
-        ignored += ("text.verbosity",)
+        data["verbosity"] = unused["text.verbosity"] = text["verbosity"]
     _read_reasoning(data.pop("reasoning", {}), fields)
     included = _included(data)
     before = [Message("system", instructions)] if instructions else []
@@ -119,7 +113,7 @@ def read_response(body: bytes, within: float, most_items: int) -> ResponseQuesti
         instructions=instructions,
         seal=_SEALED in included,
         echo=echo,
-        ignored=ignored,
+        sent=unused,
     )
 
 

@@ -1,0 +1,25 @@
+"""What a grammar lets a model say."""
+
+from typing import Any
+
+import numpy as np
+
+from local_models.errors import EngineFailed
+from local_models.llama import Sampler, Sampling, Weights
+
+
+def allows(weights: Weights, grammar: str, text: str, opens: int = -1) -> bool:
+    """Whether llama.cpp lets a model that wants to say this say it, token by token, and end there."""
+    sampler = Sampler(weights, Sampling(grammar=grammar, opens=opens))
+    context: Any = None  # a sampler with a grammar reads the scores that it is given
+    try:
+        for token in [*weights.tokenize(text, special=True, start=False), weights.eos]:
+            scores = np.zeros(weights.vocabulary, np.float32)
+            scores[token] = 50.0
+            if sampler.sample(context, 0, scores) != token:
+                return False
+        return True
+    except EngineFailed:  # it allows no token at all here
+        return False
+    finally:
+        sampler.close()
