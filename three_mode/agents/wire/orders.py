@@ -81,6 +81,12 @@ class HostSettled(msgspec.Struct, frozen=True):
     lost: int
     failed: int = 0
     """Agents whose handler has raised, so far."""
+    dead: int = 0
+    """Agents whose process ended before; of a host they are not counted here, of other nodes they are."""
+    unreachable: int = 0
+    """Agents of other nodes that did not answer."""
+    unreachable_nodes: tuple[str, ...] = ()
+    """Names of these nodes."""
 
 
 class GatherOrder(msgspec.Struct, frozen=True):
@@ -175,6 +181,18 @@ class HostReport(msgspec.Struct, frozen=True):
     p99: float | None
     blocked: str = ""
     """Agent, handler and line that block the event loop, while it is blocked."""
+
+
+class NodeReport(msgspec.Struct, frozen=True):
+    """One node of a cluster, as another one knows it."""
+
+    name: str
+    id: str
+    """Id of this start of the node."""
+    state: str
+    """this one, here, suspected, or lost."""
+    agents: int
+    """Number of its agents."""
 
 
 class Table(msgspec.Struct, frozen=True):
