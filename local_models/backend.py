@@ -29,6 +29,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call: a prompt in parts that are tokenized one by one, and the options of its answer."""
 
     parts: tuple[str, ...]
+    tokens: tuple[int, ...] = ()  # the prompt itself, in place of the parts
     special: bool  # True: the text of a control token becomes that token
     options: Generate
     grammar: str = ""  # GBNF of the answer; empty: none
@@ -83,8 +84,12 @@ class ModelBackend(Protocol):
         """Returns the text of tokens."""
         ...
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Returns one vector of length 1 for each text."""
+    async def embed(self, texts: Sequence[str | Sequence[int]]) -> list[list[float]]:
+        """Returns one vector of length 1 for each text, or its tokens."""
+        ...
+
+    async def rank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        """Returns a score for each document, and the tokens of all pairs."""
         ...
 
     async def save(self, tokens: list[int]) -> tuple[tuple[int, ...], bytes]:

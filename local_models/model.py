@@ -155,13 +155,16 @@ class LocalModel:
         return await collect_reply(self._stream_chat(messages, with_changes(options, changes), pieces=False))
 
     def stream_complete(
-        self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
+        self, prompt: str | Sequence[int], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> PieceStream:
-        """Continues a bare text piece by piece; control tokens in it are plain text."""
+        """Continues a bare text, or tokens, piece by piece. Control tokens in a text are plain text. Tokens are the
+        whole prompt: nothing is added to them."""
         return self._stream_text(prompt, with_changes(options, changes), pieces=True)
 
-    async def complete(self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]) -> Reply:
-        """Continues a bare text and returns the whole answer; control tokens in it are plain text."""
+    async def complete(
+        self, prompt: str | Sequence[int], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
+    ) -> Reply:
+        """Continues a bare text, or tokens, and returns the whole answer; see `stream_complete`."""
         return await collect_reply(self._stream_text(prompt, with_changes(options, changes), pieces=False))
 
     def _stream_chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
@@ -175,31 +178,31 @@ class LocalModel:
             begin = self._slow_starter(lambda until: self._render(given, how, until), how, special=True, pieces=pieces)
         return PieceStream(begin, how.within, tool_calls, answer_check(how))
 
-    def _stream_text(self, prompt: str, how: Generate, *, pieces: bool) -> PieceStream:
+    def _stream_text(self, prompt: str | Sequence[int], how: Generate, *, pieces: bool) -> PieceStream:
         if how.tools:
             raise BadOption("tools need messages; `complete` takes a bare text", field="tools")
-        _check_text(prompt, "prompt")
+        parts, tokens = ([prompt], ()) if isinstance(prompt, str) else ([], _checked_tokens(prompt, "prompt"))
         if self._has_small_grammar(how):
-            begin = self._starter(self._request([prompt], how, special=False, pieces=pieces))
+            begin = self._starter(self._request(parts, how, special=False, pieces=pieces, tokens=tokens))
         else:
-            begin = self._slow_starter(lambda until: [prompt], how, special=False, pieces=pieces)
+            begin = self._slow_starter(lambda until: parts, how, special=False, pieces=pieces, tokens=tokens)
         return PieceStream(begin, how.within, None, answer_check(how))
 
     def _render(self, messages: Sequence[Message], how: Generate, until: float) -> list[str]:
         return self._template.render(messages, shown_tools(how), until=until, within=how.within)
 
     def _request(
-        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, within: float = 0.0
+        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, tokens: tuple[int, ...] = ()
     ) -> GenerationRequest:
         free = self._may_call(how)
         return GenerationRequest(
             parts=tuple(parts),
+            tokens=tokens,
             special=special,
             options=how,
             grammar=self._grammar(how) or (free_call_grammar(how) if free else ""),
             opens=OPEN if free else "",
             pieces=pieces,
-            within=within,
         )
 
     def _starter(self, request: GenerationRequest) -> Begin:
@@ -210,7 +213,13 @@ class LocalModel:
         return begin
 
     def _slow_starter(
-        self, render: Callable[[float], Sequence[str]], how: Generate, *, special: bool, pieces: bool
+        self,
+        render: Callable[[float], Sequence[str]],
+        how: Generate,
+        *,
+        special: bool,
+        pieces: bool,
+        tokens: tuple[int, ...] = (),
     ) -> Begin:
         """Returns the begin of a call that is prepared on a thread; its time counts to the deadline of the call."""
 
@@ -219,7 +228,7 @@ class LocalModel:
             until = time.monotonic() + how.within
 
             def work() -> GenerationRequest:
-                return self._request(render(until), how, special=special, pieces=pieces)
+                return self._request(render(until), how, special=special, pieces=pieces, tokens=tokens)
 
             request = await prepare(work, until, how.within)
             self._require_open()
@@ -281,13 +290,33 @@ class LocalModel:
             return len(await self.tokenize(what))
         return len(await self._prompt_tokens(what, with_changes(options, changes)))
 
-    async def embed(self, texts: str | Sequence[str]) -> list[list[float]]:
-        """Returns one vector of length 1 for each text; without a pooling type it is that of the last token."""
+    async def count_prompt(self, prompt: str | Sequence[int]) -> int:
+        """Counts the tokens of a bare prompt, with the mark that begins it."""
         self._require_open()
-        wanted = [texts] if isinstance(texts, str) else list(texts)
-        for text in wanted:
-            _check_text(text, "texts")
-        return await self._backend.embed(wanted)
+        if not isinstance(prompt, str):
+            return len(prompt)
+        return len(await self._backend.tokenize([prompt], start=True, special=False))
+
+    async def embed(self, texts: str | Sequence[str | Sequence[int]]) -> list[list[float]]:
+        """Returns one vector of length 1 for each text; without a pooling type it is that of the last token.
+
+        A text may be given as its tokens, to which nothing is added.
+        """
+        self._require_open()
+        wanted: list[str | Sequence[int]] = [texts] if isinstance(texts, str) else list(texts)
+        checked = [text if isinstance(text, str) else _checked_tokens(text, "texts") for text in wanted]
+        return await self._backend.embed(checked)
+
+    async def rerank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        """Returns how well each document answers the query, and the tokens that this took.
+
+        Higher is better; scores of two queries or models do not compare. The model has to be a reranker.
+        """
+        self._require_open()
+        _check_text(query, "query")
+        for document in documents:
+            _check_text(document, "documents")
+        return await self._backend.rank(query, list(documents))
 
     # --- a conversation's state ---
 
@@ -355,6 +384,14 @@ class LocalModel:
 def _check_text(text: object, field: str) -> None:
     if not isinstance(text, str):
         raise BadOption(f"a text is a string, not {type(text).__name__}", field=field)
+
+
+def _checked_tokens(tokens: Any, field: str) -> tuple[int, ...]:
+    if not isinstance(tokens, Sequence) or isinstance(tokens, bytes):
+        raise BadOption(f"a text is a string or tokens, not {type(tokens).__name__}", field=field)
+    if not tokens or not all(type(token) is int for token in tokens):
+        raise BadOption("tokens are whole numbers, and at least one", field=field)
+    return tuple(tokens)
 
 
 def _abandon_loaded(making: "asyncio.Future[Any]") -> None:

@@ -64,8 +64,10 @@ class SyncModel:
         """Returns the whole answer to messages."""
         return self._loop.run(self._model.chat(messages, options, **changes))
 
-    def complete(self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]) -> Reply:
-        """Continues a bare text and returns the whole answer; control tokens in it are plain text."""
+    def complete(
+        self, prompt: str | Sequence[int], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
+    ) -> Reply:
+        """Continues a bare text, or tokens, and returns the whole answer; control tokens in a text are plain text."""
         return self._loop.run(self._model.complete(prompt, options, **changes))
 
     def stream(
@@ -79,9 +81,13 @@ class SyncModel:
         finally:
             self._loop.run(pieces.aclose())
 
-    def embed(self, texts: str | Sequence[str]) -> list[list[float]]:
-        """Returns one vector of length 1 for each text."""
+    def embed(self, texts: str | Sequence[str | Sequence[int]]) -> list[list[float]]:
+        """Returns one vector of length 1 for each text, which may be given as its tokens."""
         return self._loop.run(self._model.embed(texts))
+
+    def rerank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        """Returns how well each document answers the query, and the tokens that this took."""
+        return self._loop.run(self._model.rerank(query, documents))
 
     def tokenize(self, text: str) -> list[int]:
         """Returns the tokens of a text, without the mark that begins a prompt."""

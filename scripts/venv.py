@@ -23,7 +23,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 AMX_TILES = ROOT / "scripts" / "llama_amx_tiles.h"
 INPUTS = ("pyproject.toml", "setup.py", "constraints.txt", "scripts/venv.py", "scripts/llama_amx_tiles.h")
-EXTRAS = "grpc,local,serve"
+EXTRAS = "cluster,grpc,local,serve"
 
 
 def fingerprint(group: str) -> str:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from three_mode.errors import InvalidRequest
-from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Step
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest, Step
 from three_mode.messages.checks import no_request
 from three_mode.modes import CommunicationMode, names_files, resolve
 
@@ -160,7 +160,11 @@ class LLMConnection:
         services = self._services
         call, targets = await services.preparation.prepare(request, failed)
         try:
-            answer, usage = await services.pipeline.answer(call, targets)
+            if call.span is None:
+                answer, usage = await services.pipeline.answer(call, targets)
+            else:
+                with call.span.active():
+                    answer, usage = await services.pipeline.answer(call, targets)
             reply = services.log.complete_reply(call, answer, usage)
             if services.observe.after is not None:
                 reply = await services.hooked(reply)
@@ -260,6 +264,7 @@ class LLMConnection:
             tools,
             RunLimits(most_rounds=most_rounds, within=within, budget=budget, tool_choice=tool_choice),
             self._services.tell_outcome,
+            self._services.run_tracer,
         )
 
     def run_stream(
@@ -283,6 +288,7 @@ class LLMConnection:
             tools,
             RunLimits(most_rounds=most_rounds, within=within, budget=budget, tool_choice=tool_choice),
             self._services.tell_outcome,
+            self._services.run_tracer,
         )
 
     async def ask(self, prompt: str, **request: Any) -> str:
@@ -293,22 +299,46 @@ class LLMConnection:
     async def embed(
         self,
         model: str | None,
-        texts: str | Sequence[str],
+        texts: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]],
         *,
         dimensions: int | None = None,
         within: float | None = None,
         extra: dict[str, Any] | None = None,
     ) -> Embedded:
-        """A vector for each text, from any model that embeds: a provider's, a local one, or an agent.
+        """A vector for each text, from any model that embeds: a provider's, a local one, or an agent. A text may be
+        given as its tokens, where the model takes them.
 
         There is no fallback to another model: its vectors would mean something else.
         """
         services = self._services
         services.preparation.check_open()
-        request = EmbedRequest(texts=texts, model=model, dimensions=dimensions, within=within, extra=extra or {})
+        given = {"model": model, "dimensions": dimensions, "within": within, "extra": extra or {}}
+        request = EmbedRequest.of(texts, **given)
         target = await services.targets.for_embedding(model, within)
         time_left = services.defaults.time_limit(within, target.provider)
         return await services.embedding.embed(request, target, time_left, services.defaults.label)
+
+    async def rerank(
+        self,
+        model: str | None,
+        query: str,
+        documents: Sequence[str],
+        *,
+        top_n: int | None = None,
+        within: float | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> Reranked:
+        """The documents in the order in which they answer the query, the best first, from any model that reranks: a
+        provider's at /rerank, a local one, or an agent. There is no fallback: scores of two models do not compare.
+        """
+        services = self._services
+        services.preparation.check_open()
+        request = RerankRequest(
+            query=query, documents=documents, model=model, top_n=top_n, within=within, extra=extra or {}
+        )
+        target = await services.targets.for_embedding(model, within, "rerank")
+        time_left = services.defaults.time_limit(within, target.provider)
+        return await services.embedding.rerank(request, target, time_left, services.defaults.label)
 
     # What is known
 

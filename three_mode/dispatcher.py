@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from three_mode.channels.channel import Channel, OpenReply, Send, SendingChannel
 from three_mode.errors import InvalidRequest
-from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest
 from three_mode.modes import Address, CommunicationMode
 from three_mode.policies import Target
 
@@ -67,6 +67,9 @@ class Dispatcher:
 
     async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
         return await self.channel(mode_of(target)).embed(target, request, deadline)
+
+    async def rerank(self, target: Target, request: RerankRequest, deadline: float) -> Reranked:
+        return await self.channel(mode_of(target)).rerank(target, request, deadline)
 
     def channel(self, mode: CommunicationMode) -> Channel:
         make = self._make.get(mode)

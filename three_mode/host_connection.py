@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from three_mode.agents.model import ModelSource
 from three_mode.calls.provider_accounts import Account
 from three_mode.config import Place, Sources, options_from
-from three_mode.connection import ConnectionOptions, LLMConnection
+from three_mode.connection import ConnectionOptions, LLMConnection, Observing
 from three_mode.errors import ConfigurationError
 from three_mode.messages import RequestDefaults
 from three_mode.modes import anchored
@@ -81,10 +81,16 @@ def read_model(source: ModelSource, host_options: str) -> tuple[ConnectionOption
     return options, policies if own_policies is None else own_policies
 
 
-def connect(text: str, bus: Any) -> LLMConnection:
+def connect(text: str, bus: Any, tracer: Any = None) -> LLMConnection:
     """The connection of a process, with these options."""
     options, policies = read(text)
-    return LLMConnection(options=options, policies=policies, bus=bus)
+    return LLMConnection(options=options, policies=policies, observe=observed_by(tracer), bus=bus)
+
+
+def observed_by(tracer: Any) -> Observing | None:
+    """What the tracer of a process sees of its connections; None: nothing."""
+    given = getattr(tracer, "connection_options", None)
+    return None if given is None else Observing(**given())
 
 
 def _plain_options(options: ConnectionOptions) -> dict[str, Any]:

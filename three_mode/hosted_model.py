@@ -12,10 +12,11 @@ from three_mode.agents.model import Model, ModelSource
 from three_mode.agents.runtime.requests import Parts
 from three_mode.connection import LLMConnection
 from three_mode.errors import ConfigurationError
-from three_mode.host_connection import read_model
-from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.host_connection import observed_by, read_model
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest
 
 if TYPE_CHECKING:
+    from three_mode.agents.handlers.tracing import Tracer
     from three_mode.channels.local.channel import LocalAnswers
     from three_mode.channels.local.streams import LocalBatches
 
@@ -34,7 +35,8 @@ class HostedModel(Model):
 
     async def started(self) -> None:
         """Load the model now, so that a wrong path or a missing key is an error of the spawn, not of the first call."""
-        self._connection = connection = _connect(self.source, self._three_mode_caller.session.llm_options)
+        session = self._three_mode_caller.session
+        self._connection = connection = _connect(self.source, session.llm_options, session.tracer)
         try:
             self._local = await connection.local_model(self.source.model)
             if self._local is None:
@@ -71,8 +73,19 @@ class HostedModel(Model):
         """A vector for each text."""
         return await self._connection.embed(
             self.source.model,
-            request.texts,
+            request.inputs,
             dimensions=request.dimensions,
+            within=self._within(request.within),
+            extra=request.extra,
+        )
+
+    async def rerank(self, request: RerankRequest) -> Reranked:
+        """The documents in order."""
+        return await self._connection.rerank(
+            self.source.model,
+            request.query,
+            request.documents,
+            top_n=request.top_n,
             within=self._within(request.within),
             extra=request.extra,
         )
@@ -82,7 +95,7 @@ class HostedModel(Model):
         return asked if remaining == float("inf") else max(0.001, remaining)
 
 
-def _connect(source: ModelSource, host_options: str) -> LLMConnection:
+def _connect(source: ModelSource, host_options: str, tracer: "Tracer | None") -> LLMConnection:
     """The connection behind a model: to a local engine, or a provider's pool. What the host's options say counts where
     the source says nothing."""
     key = None
@@ -94,7 +107,15 @@ def _connect(source: ModelSource, host_options: str) -> LLMConnection:
                 hint="set it before the orchestrator is started: hosts inherit it",
             )
     options, policies = read_model(source, host_options)
-    return LLMConnection(source.provider, key, source.base_url, model=source.model, options=options, policies=policies)
+    return LLMConnection(
+        source.provider,
+        key,
+        source.base_url,
+        model=source.model,
+        options=options,
+        policies=policies,
+        observe=observed_by(tracer),
+    )
 
 
 def _streamed_by(connection: LLMConnection) -> Batches:

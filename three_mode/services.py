@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from three_mode.calls.batches.jobs import BatchJobs
     from three_mode.calls.provider_status import ProviderStatus
     from three_mode.observe.records import RecordWriter
+    from three_mode.observe.run_spans import RunTracer
     from three_mode.observe.spans import CallTracer
     from three_mode.tools.outcome import ToolOutcome
     from transports.http2 import Pool
@@ -79,6 +80,7 @@ class Services(Struct, frozen=True, kw_only=True):
     pipeline: Pipeline
     embedding: EmbeddingPipeline
     batches: "OwnBatches"
+    run_tracer: "RunTracer | None"
 
     def stream(self, request: LLMRequest, fast: "Callable[[LLMRequest], AgentFastStream | None]") -> ReplyStream:
         """A streamed call, which begins when it is first read. `fast` gives its fast path to an agent, where it has
@@ -222,7 +224,8 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     absences = Absences(options.grpc.remember, options.clock)
     targets.check_safety()
     ledger = SpendingLedger(policies.budgets)
-    log = CallLog(prices, ledger, metrics, _record_writer(observe), _call_tracer(observe), observe.log_content)
+    tracer = _call_tracer(observe, accounts)
+    log = CallLog(prices, ledger, metrics, _record_writer(observe), tracer, observe.log_content)
     if observe.step is not None:
         log.watch_steps(observe.step)
     if observe.events is not None:
@@ -258,6 +261,7 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
             Absences(options.grpc.remember, options.clock),
         ),
         batches=OwnBatches(lambda: _batch_jobs(targets, accounts, defaults, log, policies, observe, remote)),
+        run_tracer=_run_tracer(tracer),
     )
 
 
@@ -300,9 +304,24 @@ def _record_writer(observe: Observing) -> "RecordWriter | None":
     return RecordWriter(observe.records)
 
 
-def _call_tracer(observe: Observing) -> "CallTracer | None":
-    if not observe.spans:
+def _call_tracer(observe: Observing, accounts: ProviderAccounts) -> "CallTracer | None":
+    if not (observe.spans or observe.metrics):
         return None
+    from three_mode.observe.instruments import Instruments
     from three_mode.observe.spans import CallTracer
 
-    return CallTracer(observe.tracer)
+    return CallTracer(
+        observe.tracer,
+        spans=observe.spans,
+        instruments=Instruments(observe.meter) if observe.metrics else None,
+        content=observe.span_content,
+        address=lambda provider: None if provider in HERE else accounts.base_url(provider),
+    )
+
+
+def _run_tracer(tracer: "CallTracer | None") -> "RunTracer | None":
+    if tracer is None:
+        return None
+    from three_mode.observe.run_spans import RunTracer
+
+    return RunTracer(tracer)

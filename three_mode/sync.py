@@ -27,7 +27,7 @@ from three_mode.background_loop import takes_arguments_of
 from three_mode.calls.batch import Outcome, Progress
 from three_mode.calls.health import Health
 from three_mode.calls.stream import ReplyStream as AsyncReplyStream
-from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse, Message, Step
+from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse, Message, Reranked, Step
 from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics, Snapshot
 from three_mode.policies import Spent
@@ -300,6 +300,11 @@ class LLMConnection:
         """A vector for each text. The options are `dimensions`, `within` (seconds) and `extra`."""
         return _LOOP.run(self._async.embed(*args, **options))
 
+    @takes_arguments_of(connection.LLMConnection.rerank)
+    def rerank(self, *args: Any, **options: Any) -> Reranked:
+        """Documents, the best first. The options are `top_n`, `within` (seconds) and `extra`."""
+        return _LOOP.run(self._async.rerank(*args, **options))
+
     def prepare(self, model: str) -> bool:
         """Loads a local model now, rather than at the first call; False for any other.
 
@@ -334,6 +339,15 @@ class LLMConnection:
     def provider_of(self, model: str) -> str | None:
         """The other provider that a model's name begins with, as in `anthropic/claude-sonnet-4-5`."""
         return self._async.provider_of(model)
+
+    @property
+    def provider_name(self) -> str | None:
+        """The provider of requests that name none; None: nobody named one, and no request has looked for one yet."""
+        return self._async.provider_name
+
+    def has_target(self, model: str) -> bool:
+        """Whether there is anything to ask for this model. Asks nobody."""
+        return self._async.has_target(model)
 
     def watch_steps(self, listener: Callable[[str, Step], object]) -> Callable[[], None]:
         """Calls `listener(request_id, step)` at each step of a call, in the background thread of all connections. The

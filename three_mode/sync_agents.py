@@ -267,9 +267,10 @@ class Orchestrator:
         *,
         llm: Any = None,
         policies: Any = None,
+        cluster: Any = None,
         options: agents.OrchestratorOptions | None = None,
     ) -> None:
-        self._async = agents.Orchestrator(hosts, name, llm=llm, policies=policies, options=options)
+        self._async = agents.Orchestrator(hosts, name, llm=llm, policies=policies, cluster=cluster, options=options)
         self._end_within = self._async.options.stop_within + _END_MARGIN
 
     def __enter__(self) -> Self:
@@ -380,6 +381,14 @@ class Orchestrator:
     def dead_letters(self, within: float = 2.0) -> list[agents.DeadLetter]:
         """Return messages that no agent has taken, the oldest first."""
         return LOOP.run(self._async.dead_letters(within))
+
+    def nodes(self) -> list[agents.NodeReport]:
+        """Return the nodes of the cluster, this one first; ConfigurationError where there is no cluster."""
+
+        async def nodes() -> list[agents.NodeReport]:
+            return self._async.nodes()
+
+        return LOOP.run(nodes())
 
     @property
     def events(self) -> list[agents.SupervisorEvent]:

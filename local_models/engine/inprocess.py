@@ -21,6 +21,7 @@ from local_models.errors import BadGrammar, BadOption, EngineFailed, LocalModelE
 from local_models.llama import Context, ContextShape, Sampler, Sampling
 from local_models.llama.memory import release_free_memory
 from local_models.llama.opening import OpenedModel
+from local_models.llama.pairs import RerankPairs
 from local_models.llama.widths import NOT_MEASURED, known_width
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.prompts.gbnf import check_grammar
@@ -81,6 +82,7 @@ class InProcessBackend:
         self._adapters: dict[str, int] = {}
         self._marks: dict[str, int] = {}  # text -> token, see `_token_of`
         self._embedder: Context | None = None
+        self._pairs = RerankPairs(self._weights, self.summary.rerank_template)
         self._loop_sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
         self._loop_sides = weakref.WeakKeyDictionary()
         context: Context | None = None
@@ -159,10 +161,21 @@ class InProcessBackend:
         return self._tokens(parts, start=start, special=special)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
-        if any(not 0 <= token < self._weights.vocabulary for token in tokens):
-            raise BadOption(f"a token is between 0 and {self._weights.vocabulary - 1}", field="tokens")
+        self._check_tokens(tokens, "tokens")
         with self._weights.in_use():
             return b"".join(self._weights.piece(token) for token in tokens).decode("utf-8", "replace")
+
+    async def _tokens_of(self, text: str | Sequence[int]) -> list[int]:
+        """The tokens of a text that is to be embedded."""
+        if isinstance(text, str):
+            return await self.tokenize([text], start=True, special=False)
+        self._check_tokens(text, "texts")
+        return list(text)
+
+    def _check_tokens(self, tokens: Sequence[int], field: str) -> None:
+        """Raises `BadOption` for a token that this model does not have: llama.cpp would end the process."""
+        if any(not 0 <= token < self._weights.vocabulary for token in tokens):
+            raise BadOption(f"a token is between 0 and {self._weights.vocabulary - 1}", field=field)
 
     # --- calls ---
 
@@ -193,6 +206,10 @@ class InProcessBackend:
 
     def _prepare_call(self, request: GenerationRequest) -> list[int]:
         """Checks the grammar and the length of a call, and returns its tokens."""
+        if self.summary.ranks:
+            raise BadOption(
+                "this model reranks documents: it writes no text", field="model", hint="`rerank` is what it does"
+            )
         if request.grammar and not request.opens:
             for name in check_grammar(request.grammar):
                 if len(self._weights.tokenize(name, special=True, start=False)) != 1:
@@ -204,7 +221,12 @@ class InProcessBackend:
         least = characters // self._longest_token
         if least > room:  # to tokenize it would take seconds
             raise PromptTooLong(least, room - 1)
-        tokens = self._tokens(request.parts, start=True, special=request.special)
+        if request.tokens:
+            self._engine.require_open()
+            self._check_tokens(request.tokens, "prompt")
+            tokens = list(request.tokens)
+        else:
+            tokens = self._tokens(request.parts, start=True, special=request.special)
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")
         if len(tokens) >= room:
@@ -306,16 +328,49 @@ class InProcessBackend:
         chosen = [(lora.path, lora.scale) for lora in adapters]
         await self._on_engine(lambda: self._engine.adapters([(self._adapter(path), scale) for path, scale in chosen]))
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        ids = [await self.tokenize([text], start=True, special=False) for text in texts]
-        most = min(self._weights.trained_context or 512, 2048)
+    async def embed(self, texts: Sequence[str | Sequence[int]]) -> list[list[float]]:
+        if self.summary.ranks:
+            raise BadOption("this model reranks documents, and gives no embeddings", field="model")
+        ids = [await self._tokens_of(text) for text in texts]
         for tokens in ids:
-            if not tokens or len(tokens) > most:
-                raise (PromptTooLong(len(tokens), most) if tokens else BadOption("an empty text", field="texts"))
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[list[float]]] = loop.create_future()
+            self._check_length(tokens, "texts")
+        return await self._one_by_one(ids, self._embedding)
 
-        def settle(result: list[list[float]] | LocalModelError) -> None:
+    async def rank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        if not self.summary.ranks:
+            raise BadOption(
+                "this model reranks no documents: its file names no pooling type RANK",
+                field="model",
+                hint="load a reranker, such as bge-reranker or jina-reranker in GGUF",
+            )
+        pairs = []
+        for document in documents:
+            tokens: list[int] = []
+            for part in self._pairs.of(query, document):
+                if isinstance(part, int):
+                    tokens.append(part)
+                else:
+                    tokens += await self.tokenize([part.text], start=False, special=part.special)
+            self._check_length(tokens, "documents")
+            pairs.append(tokens)
+        return await self._one_by_one(pairs, self._score), sum(map(len, pairs))
+
+    def _check_length(self, tokens: Sequence[int], field: str) -> None:
+        if not tokens:
+            raise BadOption("an empty text", field=field)
+        if len(tokens) > self._longest_text:
+            raise PromptTooLong(len(tokens), self._longest_text)
+
+    @property
+    def _longest_text(self) -> int:
+        return min(self._weights.trained_context or 512, 2048)
+
+    async def _one_by_one(self, ids: Sequence[list[int]], compute: Callable[[list[int]], T]) -> list[T]:
+        """Computes something of each text on the engine's thread, with steps of other calls between."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[T]] = loop.create_future()
+
+        def settle(result: list[T] | LocalModelError) -> None:
             if future.done():
                 return
             if isinstance(result, LocalModelError):
@@ -323,35 +378,45 @@ class InProcessBackend:
             else:
                 future.set_result(result)
 
-        def report(result: list[list[float]] | LocalModelError) -> None:
+        def report(result: list[T] | LocalModelError) -> None:
             try:
                 loop.call_soon_threadsafe(settle, result)
             except RuntimeError:
                 pass  # the loop is closed, and so is the caller
 
-        vectors: list[list[float]] = []
+        results: list[T] = []
 
         def advance() -> bool:
             if future.cancelled():
                 return False
             try:
-                vectors.append(self._embedding(ids[len(vectors)], most))
+                results.append(compute(ids[len(results)]))
             except LocalModelError as error:
                 report(error)
                 return False
-            if len(vectors) == len(ids):
-                report(vectors)
-            return len(vectors) < len(ids)
+            if len(results) == len(ids):
+                report(results)
+            return len(results) < len(ids)
 
         if not ids:
             return []
         self._engine.job(Job(advance, report))
         return await future
 
-    def _embedding(self, tokens: list[int], most: int) -> list[float]:
-        """Computes a vector on the engine's thread, in a separate context that outputs every token."""
+    def _embedding(self, tokens: list[int]) -> list[float]:
+        """Computes a vector on the engine's thread."""
+        vector = self._pooled(tokens).pooled(0, len(tokens) - 1)
+        length = float(np.linalg.norm(vector))
+        return [float(x) for x in (vector / length if length else vector)]
+
+    def _score(self, tokens: list[int]) -> float:
+        """Computes the score of a query with a document on the engine's thread."""
+        return self._pooled(tokens).score(0)
+
+    def _pooled(self, tokens: list[int]) -> Context:
+        """Decodes a text in a separate context that outputs every token."""
         if self._embedder is None:
-            size = -(-most // 256) * 256
+            size = -(-self._longest_text // 256) * 256
             self._embedder = Context(
                 self._weights,
                 ContextShape(
@@ -370,10 +435,8 @@ class InProcessBackend:
         context.sequence[:count] = 0
         context.wanted[:count] = 1
         if context.decode(count) != 0:
-            raise EngineFailed("llama.cpp could not embed this text")
-        vector = context.pooled(0, count - 1)
-        length = float(np.linalg.norm(vector))
-        return [float(x) for x in (vector / length if length else vector)]
+            raise EngineFailed("llama.cpp could not read this text")
+        return context
 
     async def statistics(self) -> Statistics:
         load_plan, growth = self._plan, self._growth

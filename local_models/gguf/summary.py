@@ -26,6 +26,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     chat_template: str  #: Jinja template; empty: the model has none
     kv_bytes_per_token: int  #: bytes of the KV cache for a token, in f16
     pools: bool  #: whether the header says how vectors of a text are pooled
+    ranks: bool = False  #: whether the header says that it reranks documents
+    rerank_template: str = ""  #: template of a query with a document; empty: the model has none
 
     def kv_bytes(self, tokens: int, kv_type: str = "f16") -> int:
         """Returns the bytes of a KV cache of so many tokens."""
@@ -35,6 +37,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     def memory_bytes(self, tokens: int, kv_type: str = "f16") -> int:
         """Returns the bytes of the weights and a KV cache of so many tokens; work buffers come on top."""
         return self.file_bytes + self.kv_bytes(tokens, kv_type)
+
+
+_RANK = 4  # the pooling type of a reranker
 
 
 def _number(value: Any, default: int = 0) -> int:
@@ -88,4 +93,6 @@ def summarize(header: Header) -> Summary:
         chat_template=str(data.get("tokenizer.chat_template", "")),
         kv_bytes_per_token=sum(2 * count * (key_width + value_width) for count in kv_heads),
         pools=bool(_number(of("pooling_type"))),
+        ranks=_number(of("pooling_type")) == _RANK,
+        rerank_template=str(data.get("tokenizer.chat_template.rerank", "")),
     )

@@ -220,9 +220,13 @@ class IsolatedBackend:
     async def detokenize(self, tokens: Sequence[int]) -> str:
         return str(await self._run_method("detokenize", list(tokens)))
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str | Sequence[int]]) -> list[list[float]]:
         result: list[list[float]] = await self._run_method("embed", list(texts))
         return result
+
+    async def rank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        scores, tokens = await self._run_method("rank", query, list(documents))
+        return scores, tokens
 
     async def save(self, tokens: list[int]) -> tuple[tuple[int, ...], bytes]:
         held, state = await self._run_method("save", tokens)

@@ -152,7 +152,7 @@ class _Worker:
             elif message.method == "set_lora":
                 value = None
                 await model.set_lora([Lora(path=path, scale=scale) for path, scale in arguments[0]])
-            elif message.method in ("detokenize", "embed", "save", "restore", "statistics"):
+            elif message.method in ("detokenize", "embed", "rank", "save", "restore", "statistics"):
                 value = await getattr(model, message.method)(*arguments)
             else:
                 raise EngineFailed(f"the worker has no method `{message.method}`")

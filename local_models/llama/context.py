@@ -14,6 +14,7 @@ from local_models.llama.shape import ContextShape
 from local_models.llama.weights import Weights
 
 Floats = NDArray[np.float32]
+COSTLY_PASS = 16 << 20  # bytes of weights from which on a pass over them costs more than the work of sparing it
 _STREAMS = slice(8, 12)  # bytes of the state of a sequence that say how many streams its cache has
 
 
@@ -52,7 +53,8 @@ class Context:
         self.total_tokens = int(api.llama_n_ctx(self._ctx))
         self._copies_state = not shape.unified and not weights.gpu_layers
         self.most_fillers = 0  # most sequences in a gap between others that are worth a token: see `fillers`
-        if self._copies_state and not weights.recurrent and not shape.embeddings:
+        worth_it = weights.size_bytes >= COSTLY_PASS and not weights.recurrent and not shape.embeddings
+        if self._copies_state and worth_it:
             self.most_fillers = 3 if uses_amx() else 1
         self._copied_state: tuple[int, Any, int] | None = (
             None  # sequence, its state for the copies of a step, and the bytes of it
@@ -60,6 +62,8 @@ class Context:
         self._logits: Floats | None = None  # view of the last logits; replaced when their address changes
         self._logits_at = (0, 0)
         self.threads = shape.threads  # of the next decode; `use_threads` changes them
+        #: Whether the model scores sequences, as its file says.
+        self.ranks = shape.embeddings and api.llama_pooling_type(self._ctx) == api.LLAMA_POOLING_TYPE_RANK
         self._make_batch()
 
     def use_threads(self, count: int) -> None:
@@ -122,7 +126,16 @@ class Context:
         if not address:
             raise EngineFailed("this model gives no embeddings")
         width = self._weights.embedding_width
+        if self.ranks:  # the score of a class in place of a vector: its buffer is shorter
+            raise EngineFailed("this model reranks, and gives no embeddings")
         return np.ctypeslib.as_array((ctypes.c_float * width).from_address(address)).copy()
+
+    def score(self, sequence: int) -> float:
+        """Returns the score that a reranker gave to a sequence."""
+        address = self._lib.quick.llama_get_embeddings_seq(self._handle, sequence) if self.ranks else 0
+        if not address:
+            raise EngineFailed("this model gives no scores")
+        return float(ctypes.c_float.from_address(address).value)
 
     def keep(self, sequence: int, length: int) -> bool:
         """Drops the tokens of a sequence from position `length` on; False: this model cannot drop a part."""

@@ -52,7 +52,7 @@ class SchedulerLimits:
     shares: bool = True  #: False: this model cannot drop a part of a text, so no tokens are re-used
     prefix_tokens: int = 1 << 60  #: most tokens kept of finished calls
     worth: int = 24  #: least tokens for which to wait for another call's reading, or to copy within a pool
-    many: int = 8  #: calls in a step of the split layout that do not wait for the last tokens of a prompt
+    many: int = 8  #: least calls in a step of the split layout that do not wait for the last tokens of a prompt
 
 
 @dataclass(slots=True, eq=False)

@@ -80,10 +80,14 @@ class TransformersBackend:
         return await self._tokenized(parts, time.monotonic() + _SECONDS, _SECONDS, start=start, special=special)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
-        most = max(len(self._model.tokens), self.summary.vocabulary)
-        if any(not 0 <= token < most for token in tokens):
-            raise BadOption(f"a token is between 0 and {most - 1}", field="tokens")
+        self._check_tokens(tokens, max(len(self._model.tokens), self.summary.vocabulary), "tokens")
         return self._model.tokens.decode(tokens, skip_special=False)
+
+    @staticmethod
+    def _check_tokens(tokens: Sequence[int], most: int, field: str) -> None:
+        """Raises `BadOption` for a token that this model does not have."""
+        if any(not 0 <= token < most for token in tokens):
+            raise BadOption(f"a token is between 0 and {most - 1}", field=field)
 
     # --- calls ---
 
@@ -91,7 +95,11 @@ class TransformersBackend:
         asked, how = time.monotonic(), request.options
         self._check(request)
         until = asked + (request.within or how.within)
-        tokens = await self._tokenized(request.parts, until, how.within, start=True, special=request.special)
+        if request.tokens:
+            self._check_tokens(request.tokens, self.summary.vocabulary, "prompt")
+            tokens = list(request.tokens)
+        else:
+            tokens = await self._tokenized(request.parts, until, how.within, start=True, special=request.special)
         room = self.loaded.context
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")
@@ -155,20 +163,28 @@ class TransformersBackend:
 
     # --- vectors, counts ---
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str | Sequence[int]]) -> list[list[float]]:
         if self._model.writes:
             raise BadOption(
                 "this model writes text; vectors are made by encoders", field="model", hint="load an encoder, like BERT"
             )
         vectors = []
         for text in texts:
-            tokens = await self._tokenized([text], time.monotonic() + _SECONDS, _SECONDS, start=True, special=False)
+            if isinstance(text, str):
+                until = time.monotonic() + _SECONDS
+                tokens = await self._tokenized([text], until, _SECONDS, start=True, special=False)
+            else:
+                self._check_tokens(text, self.summary.vocabulary, "texts")
+                tokens = list(text)
             if not text:
                 raise BadOption("an empty text", field="texts")
             if len(tokens) > self.loaded.context:
                 raise PromptTooLong(len(tokens), self.loaded.context)
             vectors.append(await self._on_engine(lambda: self._vector(tokens)))  # noqa: B023  (awaited here)
         return vectors
+
+    async def rank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        raise BadOption("a model of hf: reranks no documents", field="model", hint="use a reranker in GGUF")
 
     def _vector(self, tokens: list[int]) -> list[float]:
         return vector_of(self._model, tokens, first_token=self._first_token)

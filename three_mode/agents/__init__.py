@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from three_mode.agents.recording.replay import replay as replay
     from three_mode.agents.supervisor.events import AgentGivenUp as AgentGivenUp
     from three_mode.agents.supervisor.events import AgentRestarted as AgentRestarted
+    from three_mode.agents.supervisor.events import AgentsOutranked as AgentsOutranked
     from three_mode.agents.supervisor.events import AgentsQuarantined as AgentsQuarantined
     from three_mode.agents.supervisor.events import HandlerRaised as HandlerRaised
     from three_mode.agents.supervisor.events import HostBack as HostBack
@@ -36,12 +37,18 @@ if TYPE_CHECKING:
     from three_mode.agents.supervisor.events import HostFreed as HostFreed
     from three_mode.agents.supervisor.events import HostGivenUp as HostGivenUp
     from three_mode.agents.supervisor.events import HostLost as HostLost
+    from three_mode.agents.supervisor.events import NodeBack as NodeBack
+    from three_mode.agents.supervisor.events import NodeGap as NodeGap
+    from three_mode.agents.supervisor.events import NodeJoined as NodeJoined
+    from three_mode.agents.supervisor.events import NodeLost as NodeLost
+    from three_mode.agents.supervisor.events import NodeSuspected as NodeSuspected
     from three_mode.agents.supervisor.events import SupervisorEvent as SupervisorEvent
     from three_mode.agents.supervisor.hosts import HostOptions as HostOptions
     from three_mode.agents.supervisor.restart import Restart as Restart
     from three_mode.agents.wire.dead_letters import DeadLetter as DeadLetter
     from three_mode.agents.wire.orders import AgentReport as AgentReport
     from three_mode.agents.wire.orders import HostReport as HostReport
+    from three_mode.agents.wire.orders import NodeReport as NodeReport
     from three_mode.agents.wire.orders import Table as Table
 
 # Public name -> the module that defines it, below `three_mode.agents`.
@@ -53,6 +60,7 @@ _MODULE_OF = {
     "AgentRef": "calling.refs",
     "AgentReport": "wire.orders",
     "AgentRestarted": "supervisor.events",
+    "AgentsOutranked": "supervisor.events",
     "AgentsQuarantined": "supervisor.events",
     "DeadLetter": "wire.dead_letters",
     "Divergence": "recording.replay",
@@ -66,6 +74,12 @@ _MODULE_OF = {
     "HostOptions": "supervisor.hosts",
     "HostReport": "wire.orders",
     "Joined": "calling.join",
+    "NodeBack": "supervisor.events",
+    "NodeGap": "supervisor.events",
+    "NodeJoined": "supervisor.events",
+    "NodeLost": "supervisor.events",
+    "NodeReport": "wire.orders",
+    "NodeSuspected": "supervisor.events",
     "Orchestrator": "orchestrator",
     "OrchestratorOptions": "orchestrator",
     "Replayed": "recording.replay",

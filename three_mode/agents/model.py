@@ -13,7 +13,7 @@ from msgspec import Struct
 from three_mode.agents.agent import Agent
 from three_mode.agents.handlers.codec import decode_any, decoder_for
 from three_mode.agents.handlers.declare import handler, spec_of
-from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest
 from three_mode.messages.answers import reply_from
 
 # As many calls as one model has at once; the engine, or the provider's limiter, decides which of them run.
@@ -33,9 +33,10 @@ class ModelSource(Struct, frozen=True, omit_defaults=True):
 
 
 class Model(Agent):
-    """An abstract model on the bus; a subclass answers all three. An agent of any class is a model too if it has the
-    handler `chat_completion` or `stream_completion`, and gives embeddings with `embed`. Such an agent may return text,
-    an `LLMResponse` or a dict (see three_mode/messages/answers.py), and yield texts or chunks."""
+    """An abstract model on the bus; a subclass answers all four. An agent of any class is a model too if it has the
+    handler `chat_completion` or `stream_completion`, gives embeddings with `embed`, and reranks with `rerank`. Such an
+    agent may return text, an `LLMResponse` or a dict (see three_mode/messages/answers.py), and yield texts or chunks.
+    """
 
     mailbox = 16 * AT_ONCE
 
@@ -55,6 +56,11 @@ class Model(Agent):
     @handler(concurrent=AT_ONCE)
     async def embed(self, request: EmbedRequest) -> Embedded:
         """A vector for each text."""
+        raise NotImplementedError
+
+    @handler(concurrent=AT_ONCE)
+    async def rerank(self, request: RerankRequest) -> Reranked:
+        """The documents in order."""
         raise NotImplementedError
 
 

@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -28,6 +29,7 @@ from three_mode.agents.supervisor.control_server import ControlServer
 from three_mode.agents.supervisor.events import SupervisorEvent, SupervisorEvents
 from three_mode.agents.supervisor.hosts import Host, HostOptions, Hosts, new_bus_name, search_path
 from three_mode.agents.supervisor.llm_events import LLMEventCollector
+from three_mode.agents.supervisor.node_home import SupervisedNode
 from three_mode.agents.supervisor.restart import Restart
 from three_mode.agents.supervisor.roster import Roster
 from three_mode.agents.supervisor.supervisor import Supervisor
@@ -36,7 +38,7 @@ from three_mode.agents.wire import importing
 from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.importing import ClassPath, path_here, path_of, refuse_while_importing_main
 from three_mode.agents.wire.logs import levels
-from three_mode.agents.wire.orders import SpawnOrder, Table
+from three_mode.agents.wire.orders import NodeReport, SpawnOrder, Table
 from three_mode.errors import ConfigurationError
 from three_mode.handling import DEFAULT_WITHIN, check_deadline, check_time
 from transports.bus import Bus, BusError, BusOptions
@@ -82,7 +84,8 @@ class Orchestrator(Verbs):
     `hosts`: number of processes (2). With 0 the agents live in this process and its event loop: in a notebook, at a
     prompt, in a test, with classes that no other process could import. `name`: name of the bus, by default a new one;
     other programs `join` it. `llm`, `policies`: `ConnectionOptions` and `Policies` of `orc.llm`, of `agent.llm` in
-    every host, and of the models that `model` starts.
+    every host, and of the models that `model` starts. `cluster`: address of a NATS server, or a
+    `three_mode.cluster.Cluster`: this is one node of several, whose agents call each other by name.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Orchestrator(Verbs):
         *,
         llm: Any = None,
         policies: Any = None,
+        cluster: Any = None,
         options: OrchestratorOptions | None = None,
     ) -> None:
         refuse_while_importing_main()
@@ -101,6 +105,12 @@ class Orchestrator(Verbs):
         if hosts < 0:
             raise ConfigurationError(
                 f"an orchestrator has at least one host, not {hosts}", hint="hosts=0 has the agents in this process"
+            )
+        self._cluster = None if cluster is None else _cluster().Cluster.of(cluster)
+        if self._cluster is not None and not (name or self._cluster.name):
+            raise ConfigurationError(
+                "a cluster has a name, the same on all its nodes",
+                hint='Orchestrator(name="city", cluster=...), or Cluster(url, name="city")',
             )
         self.name = name or new_bus_name()
         self.options = options or OrchestratorOptions()
@@ -113,6 +123,7 @@ class Orchestrator(Verbs):
         self._control_server: ControlServer | None = None
         self._llm_events: LLMEventCollector | None = None
         self._population: Population | None = None  # of agents in this process
+        self._gateway: Any = None  # to other nodes
 
     # start and end ----------------------------------------------------------------------------------------------------
     async def open(self) -> Self:
@@ -145,6 +156,8 @@ class Orchestrator(Verbs):
         self._session.comes_back = self._roster.comes_back
         try:
             await self._control_server.open()
+            if self._cluster is not None:
+                await self._open_gateway()
             await hosts.start(self._count)
             if not self._count:
                 await self._open_here(hosts)
@@ -168,7 +181,11 @@ class Orchestrator(Verbs):
             return
         assert self._supervisor is not None
         population, self._population = self._population, None
+        gateway, self._gateway = self._gateway, None
         try:
+            if gateway is not None:
+                self._event_log.listeners.remove(gateway.supervised)
+                await gateway.close()
             if population is not None:
                 await close_population(population)
             await self._supervisor.hosts.close(self.options.stop_within)
@@ -179,6 +196,19 @@ class Orchestrator(Verbs):
             session.close()
             current_bus.left(session.bus)
             await session.bus.leave()
+
+    async def _open_gateway(self) -> None:
+        """Join the cluster. Clusters stand above, and are found by their name."""
+        assert self._session is not None
+        assert self._supervisor is not None
+        roster, home = self._roster, SupervisedNode(self._session, self._supervisor, self._event_log)
+        gateway = import_module("three_mode.cluster.gateway").Gateway(self._cluster, self.name, self.options.bus, home)
+        await gateway.open()
+        self._gateway = gateway
+        assert self._control_server is not None
+        self._control_server.listeners_elsewhere = gateway.listeners
+        self._event_log.listeners.append(gateway.supervised)
+        self._session.comes_back = lambda agent: roster.comes_back(agent) or gateway.knows(agent)
 
     async def _open_here(self, hosts: Hosts) -> None:
         """Open this process as the host of all agents."""
@@ -288,6 +318,8 @@ class Orchestrator(Verbs):
         specs = specs_of(kind)
         for spec in specs.values():
             check_listener(spec)
+        if self._gateway is not None:
+            self._gateway.check_group(name)
         policy = Restart.of(restart)
         order = SpawnOrder(
             group=name,
@@ -378,9 +410,19 @@ class Orchestrator(Verbs):
         check_time(within)
         return await self._running_supervisor.overview.dead_letters(within)
 
+    def nodes(self) -> list[NodeReport]:
+        """Return the nodes of the cluster, this one first; ConfigurationError where there is no cluster."""
+        if self._gateway is None:
+            self._running_supervisor  # noqa: B018  # for its error
+            raise ConfigurationError(
+                "this orchestrator belongs to no cluster", hint='Orchestrator(cluster="nats://10.0.0.1:4222")'
+            )
+        found: list[NodeReport] = self._gateway.nodes()
+        return found
+
     @property
     def events(self) -> list[SupervisorEvent]:
-        """Events of hosts and agents, the oldest first."""
+        """Events of hosts, agents and other nodes, the oldest first."""
         return self._event_log.read()
 
     def on_event(self, listener: Callable[[SupervisorEvent], None]) -> None:
@@ -397,6 +439,11 @@ class Orchestrator(Verbs):
         self._running_supervisor  # noqa: B018  # for its error
         assert self._llm_events is not None
         return self._llm_events.reader(kinds, waiting)
+
+
+def _cluster() -> Any:
+    """Module of clusters. It stands above agents, and is found by its name."""
+    return import_module("three_mode.cluster")
 
 
 def names_of(whom: Whom) -> list[str]:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from three_mode.errors import ThreeModeError
-from three_mode.messages import EmbedRequest, LLMRequest, LLMResponse, Usage
+from three_mode.messages import EmbedRequest, LLMRequest, LLMResponse, RerankRequest, Usage
 from three_mode.observe.call_figures import AttemptFailure, AttemptUse, CallFigures, Outcome, count_steps
 from three_mode.observe.call_sums import CallTallies
 from three_mode.policies import CallContext, Target
@@ -28,7 +28,7 @@ class CountedCall(Protocol):
     """Call that has an account: one that asks for a reply, or for vectors."""
 
     @property
-    def request(self) -> LLMRequest | EmbedRequest: ...
+    def request(self) -> LLMRequest | EmbedRequest | RerankRequest: ...
     @property
     def request_id(self) -> str: ...
     @property
@@ -161,9 +161,9 @@ def _is_plain(call: CountedCall, target: Target) -> bool:
     return used[0].provider == target.provider and used[0].model == target.model
 
 
-def conversation_of(request: LLMRequest | EmbedRequest) -> str | None:
+def conversation_of(request: LLMRequest | EmbedRequest | RerankRequest) -> str | None:
     """The conversation that a request belongs to, by its metadata."""
-    if isinstance(request, EmbedRequest) or not request.metadata:
+    if isinstance(request, EmbedRequest | RerankRequest) or not request.metadata:
         return None
     name = request.metadata.get("conversation")
     return None if name is None else str(name)

@@ -112,18 +112,18 @@ class CallEvents:
             error = _reason(step)[1]
             hub.publish(CallRetry(time=time.time(), **self._whose(call), target=target, attempt=attempt, error=error))
 
-    # Calls for vectors
+    # Calls for vectors, or for documents in order
 
-    def begin_embedding(self, request_id: str, label: str | None, target: Target) -> Whose:
-        """A call for vectors begins; what its end needs."""
+    def begin_single(self, request_id: str, label: str | None, target: Target, verb: CallVerb) -> Whose:
+        """Such a call begins; what its end needs."""
         who = whose(request_id, label)
-        tell_start(self.hub, who, target.model, target.provider, "embed")
+        tell_start(self.hub, who, target.model, target.provider, verb)
         return who
 
-    def end_embedding(
+    def end_single(
         self, who: Whose, target: Target, began: float, usage: Usage, error: BaseException | None = None
     ) -> None:
-        """A call for vectors is over."""
+        """Such a call is over."""
         latency = time.monotonic() - began
         tell_end(self.hub, who, model=target.model, provider=target.provider, latency=latency, usage=usage, error=error)
         self._after_call()

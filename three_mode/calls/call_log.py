@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from three_mode.calls.call_events import CallEvents, StepListener
     from three_mode.events.values import CallVerb
     from three_mode.observe.records import RecordWriter
-    from three_mode.observe.spans import CallTracer, Span
+    from three_mode.observe.spans import CallSpan, CallTracer, SingleSpan
 
 
 class FailedFirstAttempt(NamedTuple):
@@ -61,7 +61,7 @@ class ActiveCall(Struct, eq=False):
     """The reply is not of an attempt of this call."""
     provider_id: str = ""
     """The provider's own id of a streamed reply."""
-    span: "Span | None" = None
+    span: "CallSpan | None" = None
     failed: ThreeModeError | None = None
     """How its first attempt ended, where that was made already: see agent_fast_path.py."""
     account: CallAccount = field(default_factory=CallAccount)
@@ -169,7 +169,8 @@ class CallLog:
         if self.events is not None:
             self.events.begin(call, targets[0], verb)
         if self._tracer is not None and call.span is None:
-            call.span = self._tracer.begin(call.request, targets[0].provider, targets[0].model, call.request_id)
+            first, streamed = targets[0], verb == "stream"
+            call.span = self._tracer.begin(call.request, first.provider, first.model, call.request_id, streamed)
         if logger.isEnabledFor(logging.DEBUG):
             self._log(
                 logging.DEBUG,
@@ -180,6 +181,14 @@ class CallLog:
                 tokens=call.context.tokens,
                 content=[message.text for message in call.request.messages] if self._log_content else None,
             )
+
+    def begin_single(
+        self, operation: str, request_id: str, target: Target, dimensions: int | None = None
+    ) -> "SingleSpan | None":
+        """Begin the span of a call for vectors, or for documents in order, where calls are traced."""
+        if self._tracer is None:
+            return None
+        return self._tracer.begin_single(operation, target.provider, target.model, request_id, dimensions)
 
     def cost(self, target: Target, usage: Usage, profile: Profile) -> Decimal | None:
         """The cost by the provider's prices, times the factor by which it counts tokens. None: nobody knows a price."""
@@ -292,7 +301,7 @@ class CallLog:
             )
         self.book.close(call, reply.latency, reply)
         if call.span is not None:
-            call.span.finished(reply)
+            call.span.finished(reply, call.first_content)
         if self.events is not None:
             self.events.finish(call, reply)
 
@@ -318,7 +327,7 @@ class CallLog:
             self._log(logging.INFO, "llm_cancelled", call, call.target, latency=round(latency, 4))
         self.book.close(call, latency, reply, error)
         if call.span is not None:
-            call.span.failed(error)
+            call.span.failed(error, reply, call.first_content)
         if self.events is not None:
             self.events.fail(call, error, reply)
 

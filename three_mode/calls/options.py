@@ -51,6 +51,9 @@ class Observing(FrozenOptions, frozen=True, kw_only=True):
     records: "RecordOptions | None" = None  #: where each call is written down, a JSON line a call; None: nowhere
     spans: bool = False  #: whether each call makes an OpenTelemetry span
     tracer: Any = None  #: OpenTelemetry tracer of the spans; None: the global one
+    span_content: bool = False  #: whether spans hold the text of requests, replies and tool calls
+    metrics: bool = False  #: whether calls and tools are measured by OpenTelemetry's metrics
+    meter: Any = None  #: OpenTelemetry meter of the metrics; None: the global one
     log_content: bool = False  #: whether logs hold the text of requests and replies
     label: str | None = None  #: who pays, for requests whose metadata has no `label`
     #: hears of all that happens: each event of the connection, as `three_mode.events` has them, at its moment

@@ -229,7 +229,10 @@ class StreamedCall:
                 failed = FailedFirstAttempt(fast.began, fast.began + fast.within, error)
         self._call, targets = await self._prepare(self._request, failed, "stream")
         self._first = targets[0]
-        return await self._opener.open(self._call, targets)
+        if self._call.span is None:
+            return await self._opener.open(self._call, targets)
+        with self._call.span.active():
+            return await self._opener.open(self._call, targets)
 
     def complete_chunk(self, chunk: Chunk) -> Chunk:
         """The chunk with all that a codec could not know."""

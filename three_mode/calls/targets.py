@@ -171,8 +171,8 @@ class Targets:
         chain = self._own_chains.get((provider, model))
         return chain or self._with_fallback(self._target(provider, model), own=True), None
 
-    async def for_embedding(self, model: str | None, within: float | None) -> Target:
-        """The one target that embeds: there is no fallback, see embedding.py."""
+    async def for_embedding(self, model: str | None, within: float | None, verb: str = "embed") -> Target:
+        """The one target that embeds, or reranks: there is no fallback, see embedding.py."""
         name = model or self._model
         target = self._addressed(name, self._mode) if name is not None else None
         if target is None and name is not None and "/" in name:
@@ -181,7 +181,7 @@ class Targets:
             return target
         provider = await self._provider.found(within)
         if name is None:
-            raise InvalidRequest("embed names no model", field="model", provider=provider)
+            raise InvalidRequest(f"{verb} names no model", field="model", provider=provider)
         return self._target(provider, name)
 
     @property

@@ -2,7 +2,8 @@
 
 `agent:brain` is any agent of the role `brain`, `agent:scout/7` that one. An agent is a model if it has a handler
 `chat_completion(request: LLMRequest)`, which returns text, an `LLMResponse` or a dict, or `stream_completion`, which
-yields texts or chunks. One with a handler `embed(request: EmbedRequest) -> Embedded` embeds.
+yields texts or chunks. One with a handler `embed(request: EmbedRequest) -> Embedded` embeds, and one with a handler
+`rerank(request: RerankRequest) -> Reranked` reranks.
 """
 
 import asyncio
@@ -20,9 +21,20 @@ from three_mode.agents.calling.streams import Stream
 from three_mode.agents.model import Model
 from three_mode.channels.channel import REPLY_BYTES, OpenReply
 from three_mode.channels.replies import BatchReply, ReadyReply, folded, open_batches
-from three_mode.errors import NoSuchAgent
-from three_mode.messages import Chunk, Embedded, EmbedRequest, Finish, LLMRequest, LLMResponse, chunks_of
+from three_mode.errors import BadReply, NoSuchAgent
+from three_mode.messages import (
+    Chunk,
+    Embedded,
+    EmbedRequest,
+    Finish,
+    LLMRequest,
+    LLMResponse,
+    Reranked,
+    RerankRequest,
+    chunks_of,
+)
 from three_mode.messages.answers import chunks_from
+from three_mode.messages.reranking import best_first
 from three_mode.policies import Target
 from transports.bus import Bus
 
@@ -35,6 +47,10 @@ _LACKING = {
     "embed": (
         "gives no embeddings",
         "@handler async def embed(self, request: EmbedRequest) -> Embedded, both of three_mode.messages",
+    ),
+    "rerank": (
+        "reranks no documents",
+        "@handler async def rerank(self, request: RerankRequest) -> Reranked, both of three_mode.messages",
     ),
 }
 
@@ -128,7 +144,33 @@ class AgentChannel:
             embedded: Embedded = await ref.ask(Model.embed, asked, within=within)
         except NoSuchAgent:
             raise self.explained(target.model, Model.embed) from None
+        if len(embedded.vectors) != len(request.inputs):
+            raise BadReply(
+                f"agent:{target.model} gave {len(embedded.vectors)} vectors for {len(request.inputs)} texts",
+                provider="agent",
+                model=target.model,
+                hint="its handler `embed` gives one for each of `request.inputs`",
+                retryable=False,
+            )
         return embedded
+
+    async def rerank(self, target: Target, request: RerankRequest, deadline: float) -> Reranked:
+        ref, within = self._ref(target.model), _within(deadline)
+        asked = msgspec.structs.replace(request, model=None, within=within)
+        try:
+            reranked: Reranked = await ref.ask(Model.rerank, asked, within=within)
+        except NoSuchAgent:
+            raise self.explained(target.model, Model.rerank) from None
+        try:
+            return msgspec.structs.replace(reranked, results=best_first(reranked.results, request))
+        except ValueError as error:
+            raise BadReply(
+                f"agent:{target.model} did not rank the documents: {error}",
+                provider="agent",
+                model=target.model,
+                hint="its handler `rerank` gives a `Ranked` for each of `request.documents`",
+                retryable=False,
+            ) from None
 
     async def close(self) -> None:
         if self._caller is not None:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from three_mode.channels.channel import REPLY_BYTES, too_large
 from three_mode.channels.replies import DecodedReply
 from three_mode.errors import BadReply, ConfigurationError, DeadlineExceeded, LLMError
-from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, fold
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest, fold
 from three_mode.providers.claude_cli import CLIDecoder, failed, invocation
 from three_mode.providers.embeddings import unsupported
 from three_mode.providers.profile import Profile
+from three_mode.providers.reranking import unranked
 from transports.process import ChildFailed, ChildLines, ChildOptions
 
 AT_ONCE = 8  # processes of this kind side by side; each is a whole program
@@ -57,6 +58,9 @@ class CLIEndpoint:
 
     async def embed(self, request: EmbedRequest, model: str, deadline: float) -> Embedded:
         raise unsupported(self.profile, model)
+
+    async def rerank(self, request: RerankRequest, model: str, deadline: float) -> Reranked:
+        raise unranked(self.profile, model)
 
     async def open(self, request: LLMRequest, model: str, due: float, deadline: float) -> "CLIReply":
         call = invocation(request, model, self.profile)

@@ -10,11 +10,12 @@ from three_mode.channels.http import CONNECT, WRITE, error_of
 from three_mode.channels.replies import DecodedReply
 from three_mode.config.secret import Secret
 from three_mode.errors import ConfigurationError, DeadlineExceeded, LLMError, ThreeModeError
-from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest
 from three_mode.policies.absences import NO_GRPC
 from three_mode.providers.grpc import CHAT, EMBED, MODELS, STREAM, GRPCChunks, GRPCCodec
 from three_mode.providers.profile import Profile
 from three_mode.providers.refusals import cleaned, secrets_of
+from three_mode.providers.reranking import unranked
 from transports.grpc import ChannelOptions, GrpcChannel, GrpcError, GrpcStream, NotGrpc, SentCall
 from transports.http2 import (
     ConnectFailed,
@@ -105,7 +106,10 @@ class GRPCEndpoint:
     async def embed(self, request: EmbedRequest, model: str, deadline: float) -> Embedded:
         message = self.codec.encode_embedding(request, model)
         body = await self._ask(EMBED, message, deadline, model)
-        return self.codec.decode_embedding(body, len(request.texts))
+        return self.codec.decode_embedding(body, len(request.inputs))
+
+    async def rerank(self, request: RerankRequest, model: str, deadline: float) -> Reranked:
+        raise unranked(self.codec.profile, model)
 
     async def models(self, deadline: float) -> tuple[str, ...]:
         return self.codec.decode_models(await self._ask(MODELS, b"", deadline, ""))

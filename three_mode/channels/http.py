@@ -17,8 +17,17 @@ from three_mode.errors import (
     ReplyTooLarge,
     ThreeModeError,
 )
-from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
-from three_mode.providers import embeddings, token_counts
+from three_mode.messages import (
+    Chunk,
+    Embedded,
+    EmbedRequest,
+    LLMRequest,
+    LLMResponse,
+    Reranked,
+    RerankRequest,
+    chunks_of,
+)
+from three_mode.providers import embeddings, reranking, token_counts
 from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
 from three_mode.providers.refusals import cleaned, secrets_of
 from transports.http2 import (
@@ -132,7 +141,15 @@ class HTTPEndpoint:
         outgoing = embeddings.encode(self.codec.profile, request, model)
         body = await self._send(outgoing, deadline, model, "total")
         try:
-            return embeddings.decode(self.codec.profile, model, body, len(request.texts))
+            return embeddings.decode(self.codec.profile, model, body, len(request.inputs))
+        except LLMError as error:
+            raise self.cleaned(error) from None
+
+    async def rerank(self, request: RerankRequest, model: str, deadline: float) -> Reranked:
+        outgoing = reranking.encode(self.codec.profile, request, model)
+        body = await self._send(outgoing, deadline, model, "total")
+        try:
+            return reranking.decode(self.codec.profile, request, model, body)
         except LLMError as error:
             raise self.cleaned(error) from None
 

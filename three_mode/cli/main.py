@@ -12,6 +12,7 @@ import three_mode
 SUBCOMMANDS = {
     "chat": "a conversation with any model or agent; offline with the small model out of the box",
     "serve": "an OpenAI-compatible endpoint for models and agents",
+    "mcp": "offers the agents of a running bus as tools over standard input and output (MCP)",
     "buses": "lists the buses that run on this machine",
     "agents": "lists the hosts and agents of a running bus",
     "top": "shows the agents of a running bus, live",

@@ -46,6 +46,7 @@ _SAME = (
     "port",
     "grpc",
     "bus",
+    "a2a",
     "most_at_once",
     "talks",
     "any_local_model",
@@ -99,6 +100,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--talks", type=Path, metavar="FILE", help="keep conversations there: /v1/conversations, and chats that go on"
     )
+    parser.add_argument("--mcp-models", action="store_true", help="offer the models as a tool of /mcp, too")
+    parser.add_argument(
+        "--a2a", metavar="NAME", help="the agent whose card is at /.well-known/agent-card.json (default: the only one)"
+    )
     parser.add_argument("--origin", action="append", metavar="URL", help="a web page that may use it")
     parser.add_argument(
         "--access-log",
@@ -145,6 +150,7 @@ def _table(options: argparse.Namespace, config: ConfigTable) -> ServeTable:
     }
     given = {
         "models": None if options.model is None else tuple(options.model),
+        "mcp_models": options.mcp_models or None,
         "origins": None if options.origin is None else tuple(options.origin),
         **{name: getattr(options, name) for name in (*_SAME, *_FILES)},
     }
@@ -176,6 +182,8 @@ def _settings(options: argparse.Namespace, table: ServeTable, only: frozenset[st
         tls=tls,
         api_keys=_keys(table.api_key_file, table.api_keys_env or KEYS),
         max_in_flight=DEFAULTS.max_in_flight if table.most_at_once is None else table.most_at_once,
+        mcp_models=table.mcp_models,
+        a2a_default=table.a2a,
         allowed_origins=frozenset(table.origins),
         only_models=only,
         any_local_model=table.any_local_model,

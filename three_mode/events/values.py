@@ -13,8 +13,8 @@ from three_mode.errors import InvalidRequest
 from three_mode.events import kinds
 from three_mode.messages import ToolCall, Usage
 
-#: What a call asks for: a whole reply, a streamed one, or vectors.
-CallVerb = Literal["chat_completion", "stream", "embed"]
+#: What a call asks for: a whole reply, a streamed one, vectors, or documents in order.
+CallVerb = Literal["chat_completion", "stream", "embed", "rerank"]
 
 
 class AskedAs(Struct, frozen=True, omit_defaults=True):

@@ -276,6 +276,29 @@ def _read_vectors(vectors: Any) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(vector.values) for vector in vectors)
 
 
+def _write_prompt(message: pb.ChatRequest, prompt: str | tuple[int, ...]) -> None:
+    if isinstance(prompt, str):
+        message.prompt.text = prompt
+    else:
+        message.prompt.tokens.tokens.extend(prompt)
+
+
+def _read_prompt(fields: dict[str, Any], prompt: pb.Prompt) -> None:
+    name = prompt.WhichOneof("kind")
+    if name is None:
+        raise InvalidRequest("a prompt says nothing", field="prompt", hint="set text or tokens")
+    fields["prompt"] = prompt.text if name == "text" else tuple(prompt.tokens.tokens)
+
+
+def _write_tokens(message: pb.EmbedRequest, tokens: tuple[tuple[int, ...], ...]) -> None:
+    for each in tokens:
+        message.tokens.add().tokens.extend(each)
+
+
+def _read_tokens(fields: dict[str, Any], tokens: Any) -> None:
+    fields["tokens"] = tuple(tuple(each.tokens) for each in tokens)
+
+
 def _several(name: str, read: Callable[[Any], Any]) -> tuple[Writer, Reader]:
     """A field of several values."""
 
@@ -441,6 +464,7 @@ _PART_OF: dict[str, Any] = {_NAME_OF[kind]: kind for kind in (Text, Image, ToolC
 _FORMS: dict[type, dict[str, tuple[Writer, Reader]]] = {
     LLMRequest: {
         "messages": _several("messages", read_message),
+        "prompt": (_write_prompt, _read_prompt),
         "temperature": (_write_temperature, _read_temperature),
         "temperature_exact": (_left_out, _read_exact),
         "mode": (_write_mode, _read_mode),
@@ -483,7 +507,11 @@ _FORMS: dict[type, dict[str, tuple[Writer, Reader]]] = {
         "steps": _several("steps", lambda message: _read(Step, message)),
         "extra": _object("extra"),
     },
-    EmbedRequest: {"texts": _texts("texts"), "extra": _object("extra")},
+    EmbedRequest: {
+        "texts": _texts("texts"),
+        "tokens": (_write_tokens, _read_tokens),
+        "extra": _object("extra"),
+    },
     Embedded: {"vectors": (_write_vectors, _ignored), "usage": _one("usage", Usage)},
 }
 _WRITERS = {kind: {name: writer for name, (writer, _) in forms.items()} for kind, forms in _FORMS.items()}

@@ -22,7 +22,7 @@ COMMUNICATION_MODE_AI_PC: CommunicationMode
 COMMUNICATION_MODE_AUTO: CommunicationMode
 
 class ChatRequest(_message.Message):
-    __slots__ = ("model", "messages", "temperature", "max_tokens", "provider", "mode", "tools", "tool_choice", "response_format", "temperature_exact", "top_p", "stop", "seed", "reasoning", "cache", "within", "metadata", "extra")
+    __slots__ = ("model", "messages", "temperature", "max_tokens", "provider", "mode", "tools", "tool_choice", "response_format", "temperature_exact", "top_p", "stop", "seed", "reasoning", "cache", "within", "metadata", "extra", "prompt")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class ChatRequest(_message.Message):
     WITHIN_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     EXTRA_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
     model: str
     messages: _containers.RepeatedCompositeFieldContainer[Message]
     temperature: float
@@ -59,7 +60,22 @@ class ChatRequest(_message.Message):
     within: float
     metadata: str
     extra: str
-    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., temperature: _Optional[float] = ..., max_tokens: _Optional[int] = ..., provider: _Optional[str] = ..., mode: _Optional[_Union[CommunicationMode, str]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[str] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping]] = ..., temperature_exact: _Optional[float] = ..., top_p: _Optional[float] = ..., stop: _Optional[_Iterable[str]] = ..., seed: _Optional[int] = ..., reasoning: _Optional[_Union[Reasoning, _Mapping]] = ..., cache: _Optional[_Union[CacheHints, _Mapping]] = ..., within: _Optional[float] = ..., metadata: _Optional[str] = ..., extra: _Optional[str] = ...) -> None: ...
+    prompt: Prompt
+    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., temperature: _Optional[float] = ..., max_tokens: _Optional[int] = ..., provider: _Optional[str] = ..., mode: _Optional[_Union[CommunicationMode, str]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[str] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping]] = ..., temperature_exact: _Optional[float] = ..., top_p: _Optional[float] = ..., stop: _Optional[_Iterable[str]] = ..., seed: _Optional[int] = ..., reasoning: _Optional[_Union[Reasoning, _Mapping]] = ..., cache: _Optional[_Union[CacheHints, _Mapping]] = ..., within: _Optional[float] = ..., metadata: _Optional[str] = ..., extra: _Optional[str] = ..., prompt: _Optional[_Union[Prompt, _Mapping]] = ...) -> None: ...
+
+class Prompt(_message.Message):
+    __slots__ = ("text", "tokens")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    tokens: Tokens
+    def __init__(self, text: _Optional[str] = ..., tokens: _Optional[_Union[Tokens, _Mapping]] = ...) -> None: ...
+
+class Tokens(_message.Message):
+    __slots__ = ("tokens",)
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    tokens: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, tokens: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("role", "content", "parts", "name")
@@ -352,18 +368,20 @@ class ConverseOutput(_message.Message):
     def __init__(self, turn: _Optional[int] = ..., chunk: _Optional[_Union[ChatChunk, _Mapping]] = ..., error: _Optional[_Union[ErrorDetail, _Mapping]] = ...) -> None: ...
 
 class EmbedRequest(_message.Message):
-    __slots__ = ("model", "texts", "dimensions", "within", "extra")
+    __slots__ = ("model", "texts", "dimensions", "within", "extra", "tokens")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXTS_FIELD_NUMBER: _ClassVar[int]
     DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
     WITHIN_FIELD_NUMBER: _ClassVar[int]
     EXTRA_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
     model: str
     texts: _containers.RepeatedScalarFieldContainer[str]
     dimensions: int
     within: float
     extra: str
-    def __init__(self, model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., dimensions: _Optional[int] = ..., within: _Optional[float] = ..., extra: _Optional[str] = ...) -> None: ...
+    tokens: _containers.RepeatedCompositeFieldContainer[Tokens]
+    def __init__(self, model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., dimensions: _Optional[int] = ..., within: _Optional[float] = ..., extra: _Optional[str] = ..., tokens: _Optional[_Iterable[_Union[Tokens, _Mapping]]] = ...) -> None: ...
 
 class EmbedResponse(_message.Message):
     __slots__ = ("vectors", "model", "usage", "provider")

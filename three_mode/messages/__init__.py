@@ -9,6 +9,7 @@ from three_mode.messages.parts import Image, Part, Text, Thinking, ToolCall, Too
 from three_mode.messages.reply import FinishReason, LLMResponse, Step
 from three_mode.messages.request import LLMRequest
 from three_mode.messages.request_defaults import RequestDefaults
+from three_mode.messages.reranking import Ranked, Reranked, RerankRequest
 from three_mode.messages.usage import Usage
 from three_mode.messages.wire import decode_error, encode_error, from_json, from_msgpack, to_json, to_msgpack
 
@@ -25,8 +26,11 @@ __all__ = [
     "LLMResponse",
     "Message",
     "Part",
+    "Ranked",
     "Reasoning",
     "RequestDefaults",
+    "RerankRequest",
+    "Reranked",
     "ResponseFormat",
     "Role",
     "Start",

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from three_mode.errors import InvalidRequest
 from three_mode.messages.message import Message
@@ -32,6 +33,7 @@ def no_request(given: object, method: str) -> InvalidRequest:
     )
 
 
+MOST_TOKEN = 1 << 31  # what an engine's token fits in
 MESSAGES = {Message}  # types of the items of a tuple that needs no conversion
 
 
@@ -46,6 +48,31 @@ def messages(value: Any) -> tuple[Message, ...]:
     if not value:
         raise InvalidRequest("the request has no messages", field="messages")
     return tuple([message_from(message, f"messages[{index}]") for index, message in enumerate(value)])
+
+
+def take_prompt(request: Any) -> None:
+    """Checks the prompt of a request, and gives it the message that stands for it."""
+    prompt = request.prompt
+    said: tuple[Message, ...] = ()
+    if isinstance(prompt, str):
+        said = (Message("user", prompt),)
+    else:
+        force_setattr(request, "prompt", token_ids(prompt, "prompt"))
+    given = request.messages
+    if given != () and (type(given) is not tuple or given != said):
+        raise InvalidRequest("`prompt` stands in place of `messages`", field="messages", hint="give one of the two")
+    if request.tools != ():
+        raise InvalidRequest("tools need messages, and not a bare prompt", field="tools")
+    force_setattr(request, "messages", said)
+
+
+def token_ids(value: Any, field: str) -> tuple[int, ...]:
+    """Converts a list of tokens to a tuple."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence) or not value:
+        raise InvalidRequest(f"{field} is a text, or a list of tokens that is not empty", field=field)
+    if not all(type(token) is int and 0 <= token < MOST_TOKEN for token in value):
+        raise InvalidRequest("tokens are whole numbers, 0 or more", field=field)
+    return tuple(value)
 
 
 def tools(value: Any) -> tuple[Tool, ...]:

@@ -14,7 +14,8 @@ from three_mode.messages.usage import Usage
 class EmbedRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """A request for vectors. `LLMConnection.embed` makes one; an agent's handler `embed` gets one."""
 
-    texts: tuple[str, ...]  #: the texts to embed; one string is one text
+    texts: tuple[str, ...] = ()  #: the texts to embed; one string is one text
+    tokens: tuple[tuple[int, ...], ...] = ()  #: texts as tokens of the model, in place of `texts`
     model: str | None = None  #: a model that embeds; None: the default of the provider
     dimensions: int | None = None  #: length of the vectors, for models that can shorten them
     within: float | None = None  #: deadline of the whole call in seconds
@@ -25,7 +26,8 @@ class EmbedRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid
         def __init__(
             self,
             *,
-            texts: Sequence[str],
+            texts: Sequence[str] = ...,
+            tokens: Sequence[Sequence[int]] = ...,
             model: str | None = None,
             dimensions: int | None = None,
             within: float | None = None,
@@ -33,11 +35,30 @@ class EmbedRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        force_setattr(self, "texts", _texts(self.texts))
+        if self.tokens == ():
+            force_setattr(self, "texts", _texts(self.texts))
+        elif self.texts != ():
+            raise InvalidRequest("`tokens` stand in place of `texts`", field="texts", hint="give one of the two")
+        else:
+            force_setattr(self, "tokens", tuple(checks.token_ids(each, "tokens") for each in self.tokens))
         checks.model(self.model)
         checks.check_number(self, "within", 0.0)
         checks.check_count(self, "dimensions", 1)
         checks.check_json(self.extra, "extra")
+
+    @classmethod
+    def of(cls, inputs: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]], **fields: Any) -> "EmbedRequest":
+        """A request for one text or several, each as a string or as tokens."""
+        given: Any = inputs
+        first = given[0] if isinstance(given, list | tuple) and given else ""
+        if isinstance(first, str):
+            return cls(texts=given, **fields)
+        return cls(tokens=(given,) if isinstance(first, int) else given, **fields)
+
+    @property
+    def inputs(self) -> tuple[str, ...] | tuple[tuple[int, ...], ...]:
+        """What is embedded: the texts, or the tokens in their place."""
+        return self.texts or self.tokens
 
 
 class Embedded(Struct, frozen=True, omit_defaults=True):

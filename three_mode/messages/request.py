@@ -24,7 +24,10 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
     """
 
     #: the conversation so far, oldest first; `{"role": ..., "content": ...}` will do, and a reply as it came
-    messages: tuple[Message, ...]
+    messages: tuple[Message, ...] = ()
+    #: a bare text, or tokens of the model, that it continues without a chat template: in place of `messages`, which
+    #: then are that text as one message of the user, for agents that only read those
+    prompt: str | tuple[int, ...] | None = None
     #: a provider's model, `PROVIDER/MODEL`, `agent:NAME`, `tiny`, `gguf:PATH`, `hf:PATH` or a catalogued name
     model: str | None = None
     #: the provider that answers, by name or URL; None: the one that the model names, or the connection's
@@ -51,7 +54,8 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
         def __init__(
             self,
             *,
-            messages: Sequence[Message | LLMResponse | Plain],
+            messages: Sequence[Message | LLMResponse | Plain] = ...,
+            prompt: str | Sequence[int] | None = None,
             model: str | None = None,
             provider: str | None = None,
             mode: CommunicationMode | str | None = None,
@@ -73,7 +77,9 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
     def __post_init__(self) -> None:
         """Checks the fields that are set, and those alone: one request is made at every hop between processes."""
         messages = self.messages
-        if type(messages) is not tuple or set(map(type, messages)) != MESSAGES:
+        if self.prompt is not None:
+            checks.take_prompt(self)
+        elif type(messages) is not tuple or set(map(type, messages)) != MESSAGES:
             force_setattr(self, "messages", checks.messages(messages))
         if self.model is not None:
             checks.model(self.model)

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from three_mode.observe.agent_spans import AgentTracer as AgentTracer
     from three_mode.observe.call_figures import AttemptFailure as AttemptFailure
     from three_mode.observe.call_figures import AttemptUse as AttemptUse
     from three_mode.observe.call_figures import CallFigures as CallFigures
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from three_mode.observe.report import Report as Report
 
 _HOME = {
+    "AgentTracer": "agent_spans",
     "AttemptFailure": "call_figures",
     "AttemptUse": "call_figures",
     "Breakdown": "report",

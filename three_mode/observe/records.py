@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from three_mode.errors import ConfigurationError, ThreeModeError
-from three_mode.messages import EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import EmbedRequest, LLMRequest, LLMResponse, RerankRequest
 from three_mode.messages.wire import encode_error
 from three_mode.observe.call_figures import CallFigures, CallRecord
 from three_mode.observe.logs import logger
@@ -26,7 +26,7 @@ from three_mode.providers.refusals import SECRET_HEADERS, without_keys
 
 _BATCH = 256 * 1024  # bytes that are written at once
 _ERROR = b'"error":{"kind"'  # in the record of a call that failed
-R = TypeVar("R", bound=LLMRequest | EmbedRequest)
+R = TypeVar("R", bound=LLMRequest | EmbedRequest | RerankRequest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class RecordWriter:
     def record(
         self,
         figures: CallFigures,
-        request: LLMRequest | EmbedRequest | None = None,
+        request: LLMRequest | EmbedRequest | RerankRequest | None = None,
         reply: LLMResponse | None = None,
         error: BaseException | None = None,
     ) -> None:

@@ -59,6 +59,8 @@ def cache_key(request: LLMRequest, where: str, model: str, tenant: str = "", oth
     """
     rest = _rest(request)
     meaning: tuple[Any, ...] = (where, model, tenant, request.messages)
+    if request.prompt is not None:
+        meaning += ("prompt", request.prompt)
     if others:
         meaning += (others,)
     written = _encode(meaning if rest == _PLAIN else meaning + rest)

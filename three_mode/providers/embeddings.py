@@ -18,6 +18,8 @@ Vector = tuple[float, ...]
 
 def encode(profile: Profile, request: EmbedRequest, model: str) -> Outgoing:
     """Encodes the HTTP request for one vector a text."""
+    if request.tokens and profile.wire != "openai":
+        raise no_tokens(profile, model)
     if profile.wire == "openai":
         path, body = "/embeddings", _openai(request, model)
     elif profile.wire == "gemini":
@@ -50,8 +52,19 @@ def unsupported(profile: Profile, model: str) -> UnsupportedParameter:
     )
 
 
+def no_tokens(profile: Profile, model: str) -> UnsupportedParameter:
+    """Error for tokens that a provider does not take in place of texts."""
+    return UnsupportedParameter(
+        f"{profile.name} embeds texts, and no tokens",
+        field="input",
+        provider=profile.name,
+        model=model,
+        hint="give the texts; local models and OpenAI's format take tokens",
+    )
+
+
 def _body(request: EmbedRequest, model: str) -> dict[str, Any]:
-    body: dict[str, Any] = {"model": model, "input": request.texts}
+    body: dict[str, Any] = {"model": model, "input": request.inputs}
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
     return _with_extra(body, request)

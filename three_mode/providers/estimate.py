@@ -19,6 +19,8 @@ def estimate_tokens(request: LLMRequest, model: str, multiplier: float = 1.0) ->
     Text outside ASCII is counted by its bytes, as tokenizers do. `multiplier` is the provider's, for billed tokens.
     """
     able = capabilities(model)
+    if request.prompt is not None and not isinstance(request.prompt, str):
+        return int(len(request.prompt) * multiplier)
     count = 0
     for message in request.messages:
         count += _message(message, able)

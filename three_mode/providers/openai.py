@@ -7,22 +7,27 @@ from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.providers import headers as rate
 from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
 from three_mode.providers.openai_reply import OpenAIDecoder, chat_error, response
-from three_mode.providers.openai_request import chat_body
+from three_mode.providers.openai_request import chat_body, completion_body
 from three_mode.providers.pieces import EVENT_HEADERS, JSON_HEADERS, encode_json, merged, reading
 from three_mode.providers.profile import Profile
 from three_mode.providers.refusals import loads, plain_words, refusal
 
 
 class OpenAICodec(Codec):
-    """Codec of OpenAI: `POST {base}/chat/completions`, a Bearer key, server-sent events that end with `[DONE]`."""
+    """Codec of OpenAI: `POST {base}/chat/completions`, a Bearer key, server-sent events that end with `[DONE]`.
+
+    A bare prompt goes to `/completions`, whose replies differ in their choices alone.
+    """
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
 
     def encode(self, request: LLMRequest, model: str, *, stream: bool) -> Outgoing:
-        body, more = merged(chat_body(request, model, self.profile, stream), request, self.profile)
-        headers = EVENT_HEADERS if stream else JSON_HEADERS
-        return Outgoing("POST", "/chat/completions", encode_json(body), headers + more if more else headers)
+        bare = request.prompt is not None
+        made = (completion_body if bare else chat_body)(request, model, self.profile, stream)
+        body, more = merged(made, request, self.profile)
+        headers, path = EVENT_HEADERS if stream else JSON_HEADERS, "/completions" if bare else "/chat/completions"
+        return Outgoing("POST", path, encode_json(body), headers + more if more else headers)
 
     def decode(self, body: bytes) -> LLMResponse:
         return reading(self.profile, self._read, body)

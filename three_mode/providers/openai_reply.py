@@ -49,7 +49,7 @@ FINISH: Final[dict[str, FinishReason]] = {
     "insufficient_system_resource": "unknown",
 }
 _TOP = frozenset(("id", "object", "created", "model", "choices", "usage", "error", "obfuscation"))
-_CHOICE = frozenset(("index", "message", "delta", "finish_reason"))
+_CHOICE = frozenset(("index", "message", "delta", "text", "finish_reason"))
 _MESSAGE = frozenset(("role", "content", "tool_calls", "reasoning_content", "reasoning", "refusal", "function_call"))
 
 
@@ -74,7 +74,8 @@ def response(reply: Any, profile: Profile) -> LLMResponse:
     choices = reply["choices"]
     if not choices:
         raise bad_reply(profile, "the reply has no choices")
-    choice, message = choices[0], choices[0]["message"]
+    choice = choices[0]
+    message = {"content": choice["text"]} if "text" in choice else choice["message"]
     parts: list[Part] = []
     thinking = text_of(message.get("reasoning_content")) or text_of(message.get("reasoning"))
     if thinking:
@@ -171,6 +172,8 @@ class OpenAIDecoder(EventDecoder):
             delta = choice.get("delta")
             if delta:
                 self._delta(delta, out)
+            elif choice.get("text"):  # of a bare prompt's answer
+                out.append(TextDelta(text_of(choice["text"]), 0))
             reason = choice.get("finish_reason")
             if reason is not None:
                 self._finish = FINISH.get(reason, "unknown")

@@ -40,6 +40,28 @@ def chat_body(request: LLMRequest, model: str, profile: Profile, stream: bool) -
     return body
 
 
+def completion_body(request: LLMRequest, model: str, profile: Profile, stream: bool) -> Body:
+    """Body of a request with a bare prompt, for `/completions`."""
+    for name, value in (("response_format", request.response_format), ("reasoning", request.reasoning)):
+        if value is not None:
+            raise refuse(profile, name, f"takes no {name} with a bare prompt", "ask with messages")
+    body: Body = {"model": model, "prompt": request.prompt}
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.top_p is not None:
+        body["top_p"] = request.top_p
+    if request.max_tokens is not None:
+        body["max_tokens"] = request.max_tokens
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.seed is not None:
+        body["seed"] = request.seed
+    if stream:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+    return body
+
+
 def messages(request: LLMRequest, profile: Profile) -> list[Body]:
     """Messages in OpenAI's form."""
     found: list[Body] = []

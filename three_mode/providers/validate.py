@@ -26,6 +26,14 @@ def check(request: LLMRequest, model: str, profile: Profile, tokens: int) -> Non
             model=model,
             hint="choose another model; or describe(...) this one, if the table is wrong",
         )
+    if request.prompt is not None and profile.wire != "openai":
+        raise UnsupportedParameter(
+            f"{profile.name} takes messages, and no bare prompt",
+            field="prompt",
+            provider=profile.name,
+            model=model,
+            hint="ask with messages; local models and OpenAI's /completions take a prompt",
+        )
     for name in profile.unsupported:
         if getattr(request, name, None) not in (None, (), {}):  # 0 is a value too
             raise UnsupportedParameter(f"{profile.name} has no {name}", field=name, provider=profile.name, model=model)

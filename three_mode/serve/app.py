@@ -14,7 +14,7 @@ from three_mode.serve.asgi import AsgiExchange, Refused, Scope, Send
 from three_mode.serve.backend import AgentVerbs, Backend
 from three_mode.serve.endpoint import EndpointState, going_down
 from three_mode.serve.events import EventHub
-from three_mode.serve.faults import fault, from_error
+from three_mode.serve.faults import EndpointFault, fault, from_error
 from three_mode.serve.intake import Intake
 from three_mode.serve.lifespan import OpenBackend, run_lifespan
 from three_mode.serve.options import ServeOptions
@@ -30,13 +30,15 @@ from three_mode.serve.watching import Disconnected, Receive
 from three_mode.serve.websocket import watch_events
 
 log = logging.getLogger("three_mode.serve")
+WELL_KNOWN_CARD = "/.well-known/agent-card.json"
 
 
 class App:
     """The endpoint. `drain()` lets what runs end and refuses what is new.
 
     `backend` is what it hands out; or a function that opens it when the server starts, as an async context manager:
-    each worker of a server with several has its own. `agents` are the verbs of a bus, for `AgentService` of gRPC.
+    each worker of a server with several has its own. `agents` are the verbs of a bus, for `AgentService` of gRPC
+    and the tools of MCP.
     """
 
     def __init__(
@@ -58,10 +60,14 @@ class App:
         surfaces: tuple[Surface, ...] = (
             ChatSurface(endpoint, intake),
             LateSurface(partial(_responses, endpoint, intake), "/v1/responses", "/v1/responses/"),
+            LateSurface(partial(_completions, endpoint, intake), "/v1/completions"),
+            LateSurface(partial(_rerank, endpoint, intake), "/v1/rerank", "/rerank", "/v1/reranking"),
             MessagesSurface(endpoint, intake),
             EmbeddingsSurface(endpoint, intake),
             ModelsSurface(endpoint),
             LateSurface(partial(_conversations, endpoint, intake), "/v1/conversations", "/v1/conversations/"),
+            LateSurface(partial(_mcp, endpoint, intake), "/mcp", refused_as=_mcp_refusal),
+            LateSurface(partial(_a2a, endpoint, intake), WELL_KNOWN_CARD, "/a2a", "/a2a/", refused_as=_a2a_refusal),
             OperationsSurface(endpoint),
         )
         self._routes = Routes(route for surface in surfaces for route in surface.routes())
@@ -173,7 +179,43 @@ def _responses(endpoint: EndpointState, intake: Intake) -> Surface:
     return ResponsesSurface(endpoint, intake)
 
 
+def _mcp(endpoint: EndpointState, intake: Intake) -> Surface:
+    from three_mode.serve.surfaces.mcp.surface import McpSurface
+
+    return McpSurface(endpoint, intake)
+
+
+def _mcp_refusal(refused: EndpointFault) -> EndpointFault:
+    from three_mode.serve.surfaces.mcp.surface import mcp_fault
+
+    return mcp_fault(refused)
+
+
+def _completions(endpoint: EndpointState, intake: Intake) -> Surface:
+    from three_mode.serve.surfaces.openai_completions import CompletionsSurface
+
+    return CompletionsSurface(endpoint, intake)
+
+
+def _rerank(endpoint: EndpointState, intake: Intake) -> Surface:
+    from three_mode.serve.surfaces.openai_rerank import RerankSurface
+
+    return RerankSurface(endpoint, intake)
+
+
 def _conversations(endpoint: EndpointState, intake: Intake) -> Surface:
     from three_mode.serve.surfaces.openai_conversations import ConversationsSurface
 
     return ConversationsSurface(endpoint, intake)
+
+
+def _a2a(endpoint: EndpointState, intake: Intake) -> Surface:
+    from three_mode.serve.surfaces.a2a.surface import A2ASurface
+
+    return A2ASurface(endpoint, intake)
+
+
+def _a2a_refusal(refused: EndpointFault) -> EndpointFault:
+    from three_mode.serve.surfaces.a2a.binding import HttpBinding
+
+    return HttpBinding().refused(refused)

@@ -32,6 +32,7 @@ class AsgiExchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, watch: EventWatch) -> None:
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
+        self.scheme: str = scope.get("scheme", "http")  # as the client sees it
         self.query: bytes = scope.get("query_string", b"")
         # Of a name given twice, the first.
         self._headers: dict[bytes, bytes] = dict(scope["headers"][::-1])

@@ -6,7 +6,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from msgspec import Struct
 
-from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest
 from three_mode.serve.model_rule import ModelRule
 
 CONVERSATION = "three_mode.conversation"
@@ -32,6 +32,13 @@ class CountingBackend(Protocol):
     """A backend that says how many tokens a request has, before it is answered."""
 
     async def count(self, request: LLMRequest) -> TokenCount: ...
+
+
+@runtime_checkable
+class RerankingBackend(Protocol):
+    """A backend that orders documents."""
+
+    async def rerank(self, request: RerankRequest) -> Reranked: ...
 
 
 class ChunkStream(Protocol):

@@ -1,4 +1,4 @@
-"""The verbs of a bus that this process has joined already, for `AgentService` of gRPC."""
+"""The verbs of a bus that this process has joined already, for surfaces that reach agents."""
 
 from types import TracebackType
 from typing import Self
@@ -15,6 +15,11 @@ class BusVerbs(Verbs):
     def __init__(self, bus: Bus) -> None:
         self._session = Session(bus)
         self._three_mode_caller = Caller(self._session, "")
+
+    @property
+    def bus(self) -> Bus:
+        """The bus."""
+        return self._session.bus
 
     def __enter__(self) -> Self:
         return self

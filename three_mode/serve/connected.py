@@ -14,14 +14,14 @@ import msgspec
 from three_mode.connection import LLMConnection
 from three_mode.errors import InvalidRequest, ThreeModeError
 from three_mode.events.hub import ConnectionHub
-from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest
 from three_mode.modes import CommunicationMode
 from three_mode.serve.backend import CONVERSATION, ChunkStream, ModelInfo, TokenCount
 from three_mode.serve.bus_models import BusModels
 from three_mode.serve.model_rule import ModelRule, names_local, unknown_model
 from transports.bus import Bus
 
-Asked = TypeVar("Asked", LLMRequest, EmbedRequest)
+Asked = TypeVar("Asked", LLMRequest, EmbedRequest, RerankRequest)
 # Names that are known to be allowed, so that the same one is judged once. A client cannot make them without end.
 MOST_ALLOWED, LONGEST_ALLOWED = 1000, 200
 LISTED_WITHIN = 2.0  # seconds that a provider has to say which models it has
@@ -64,7 +64,13 @@ class Connected:
     async def embed(self, request: EmbedRequest) -> Embedded:
         asked = self.addressed(request)
         return await self._connection.embed(
-            asked.model, asked.texts, dimensions=asked.dimensions, within=asked.within, extra=asked.extra
+            asked.model, asked.inputs, dimensions=asked.dimensions, within=asked.within, extra=asked.extra
+        )
+
+    async def rerank(self, request: RerankRequest) -> Reranked:
+        asked = self.addressed(request)
+        return await self._connection.rerank(
+            asked.model, asked.query, asked.documents, top_n=asked.top_n, within=asked.within, extra=asked.extra
         )
 
     async def count(self, request: LLMRequest) -> TokenCount:

@@ -23,6 +23,8 @@ from three_mode.messages import (
     LLMRequest,
     LLMResponse,
     Message,
+    Reranked,
+    RerankRequest,
     Text,
     ToolCall,
     ToolResult,
@@ -85,6 +87,9 @@ class ConversationBackend:
 
     async def embed(self, request: EmbedRequest) -> Embedded:
         return await self._connected.embed(request)
+
+    async def rerank(self, request: RerankRequest) -> Reranked:
+        return await self._connected.rerank(request)
 
     async def count(self, request: LLMRequest) -> TokenCount:
         return await self._connected.count(request)

@@ -4,9 +4,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from three_mode.messages import Embedded, EmbedRequest, LLMRequest
+from three_mode.errors import UnsupportedParameter
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, Reranked, RerankRequest
 from three_mode.serve.asgi import Refused
-from three_mode.serve.backend import AgentVerbs, Backend, CountingBackend, ModelInfo, RuledBackend, TokenCount
+from three_mode.serve.backend import (
+    AgentVerbs,
+    Backend,
+    CountingBackend,
+    ModelInfo,
+    RerankingBackend,
+    RuledBackend,
+    TokenCount,
+)
 from three_mode.serve.bodies import Bodies
 from three_mode.serve.chat import Chat
 from three_mode.serve.events import EventHub
@@ -63,6 +72,14 @@ class EndpointState:
         assert self.backend is not None
         self.check_name(request.model)
         return await self.backend.embed(request)
+
+    async def rerank(self, request: RerankRequest) -> Reranked:
+        """The documents in the order that the backend gives them; UnsupportedParameter where it orders none."""
+        self.check_name(request.model)
+        backend: object = self.backend
+        if not isinstance(backend, RerankingBackend):
+            raise UnsupportedParameter("what answers here reranks no documents", field="model")
+        return await backend.rerank(request)
 
     async def count(self, request: LLMRequest) -> TokenCount:
         """The tokens of a request: exact where whoever answers can count, else about as many."""

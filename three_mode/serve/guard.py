@@ -29,7 +29,7 @@ def refusal(options: ServeOptions, header: Callable[[bytes], str | None]) -> End
         if not _names_loopback(header(b"host")):
             return fault(403, "without API keys this endpoint answers to names of loopback only", "host_refused")
         return None
-    given = _key(header)
+    given = given_key(header)
     if given is None:
         return fault(401, "this endpoint needs an API key: Authorization: Bearer KEY, or x-api-key", "missing_api_key")
     # Each key is compared, and in constant time, so that the time says nothing of how near a guess was.
@@ -49,7 +49,8 @@ def subprotocol(offered: str | None) -> str | None:
     return SUBPROTOCOL if offered and SUBPROTOCOL in _words(offered) else None
 
 
-def _key(header: Callable[[bytes], str | None]) -> str | None:
+def given_key(header: Callable[[bytes], str | None]) -> str | None:
+    """The key that a request brings, whether it is right or not."""
     authorization = header(b"authorization")
     if authorization is not None:
         scheme, _, key = authorization.partition(" ")

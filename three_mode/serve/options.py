@@ -51,6 +51,17 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     max_event_readers: int = 64
     drain_within: float = 30.0
     """Seconds that running requests have after SIGTERM."""
+    mcp_models: bool = False
+    """Whether `/mcp` offers a tool that asks the models, beside the tools of agents."""
+    a2a_default: str | None = None
+    """The agent whose card is at `/.well-known/agent-card.json`; None: the only one that there is."""
+    max_tasks: int = 10_000
+    """Tasks of A2A that are kept. When there is no room, the finished task that ended first goes, then the one that has
+    waited longest for its user. As many tasks are worked on at once as requests are answered (`max_in_flight`)."""
+    max_tasks_bytes: int = 64 * 1024 * 1024
+    """Bytes of all their messages and results. One task may have an eighth of them."""
+    keep_tasks: float = 3600.0
+    """Seconds for which a finished task is kept, and a task waits for its user."""
     allowed_origins: frozenset[str] = frozenset()
     """Web pages of other origins that may open `/events`, as in "https://console.example"."""
     only_models: frozenset[str] | None = None
@@ -81,6 +92,8 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
             raise ConfigurationError("max_connections is at least 1")
         if self.max_body < 1 or self.max_in_flight < 1 or self.event_buffer < 1:
             raise ConfigurationError("max_body, max_in_flight (--most-at-once) and event_buffer are at least 1")
+        if self.max_tasks < 1 or self.max_tasks_bytes < 1 or not self.keep_tasks > 0:
+            raise ConfigurationError("max_tasks and max_tasks_bytes are at least 1, and keep_tasks above 0")
         self._check_place()
 
     def _check_place(self) -> None:

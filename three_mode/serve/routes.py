@@ -52,12 +52,18 @@ class Routes:
 class LateSurface:
     """A surface that is made, and whose code is imported, with the first request to one of its paths."""
 
-    def __init__(self, make: Callable[[], Surface], *paths: str) -> None:
-        self._make, self._paths = make, paths
+    def __init__(
+        self,
+        make: Callable[[], Surface],
+        *paths: str,
+        refused_as: Callable[[EndpointFault], EndpointFault] | None = None,
+    ) -> None:
+        """`refused_as`: the shape of a refusal before the surface is asked."""
+        self._make, self._paths, self._refused_as = make, paths, refused_as
         self._routes: Routes | None = None
 
     def routes(self) -> Sequence[PathRoute]:
-        return [PathRoute("", path, self._answer) for path in self._paths]
+        return [PathRoute("", path, self._answer, refused_as=self._refused_as) for path in self._paths]
 
     async def _answer(self, exchange: AsgiExchange) -> str:
         if self._routes is None:

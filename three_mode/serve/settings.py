@@ -16,6 +16,9 @@ _LIMITS = (
     "drain_within",
     "event_buffer",
     "max_event_readers",
+    "max_tasks",
+    "max_tasks_bytes",
+    "keep_tasks",
 )
 
 
@@ -33,7 +36,9 @@ class ServeTable(FrozenOptions, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()  #: what clients may ask, and nothing else: `NAME`, or `NAME=ADDRESS`
     any_local_model: bool = False  #: whether clients may name any model file of this computer
     talks: Path | None = None  #: file in which conversations are kept; None: the endpoint keeps none
+    a2a: str | None = None  #: the agent of A2A whose card is at `/.well-known/agent-card.json`
     most_at_once: int | None = None  #: requests that are answered at once
+    mcp_models: bool = False  #: whether `/mcp` offers a tool that asks the models
     origins: tuple[str, ...] = ()  #: web pages that may use the endpoint
     access_log: Literal["off", "short", "json"] = "off"  #: a line for each request, on standard output
     behind_proxy: bool = False  #: whether a proxy with TLS stands before it, and says who asks
@@ -46,6 +51,9 @@ class ServeTable(FrozenOptions, frozen=True, kw_only=True):
     drain_within: float | None = None  #: seconds that running requests have after SIGTERM
     event_buffer: int | None = None  #: events that wait for one slow reader
     max_event_readers: int | None = None  #: WebSockets that read events
+    max_tasks: int | None = None  #: tasks of A2A that are kept
+    max_tasks_bytes: int | None = None  #: bytes of all of them
+    keep_tasks: float | None = None  #: seconds for which an ended task is kept, and one waits for its user
 
     def limits(self) -> dict[str, Any]:
         """The limits that the table sets, by their names in `ServeOptions`."""

@@ -3,7 +3,7 @@
 Fields that have no meaning of their own here go to the provider through `extra`; none is dropped in silence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -106,22 +106,23 @@ def _answers(given: Any, data: Mapping[str, Any]) -> int:
 
 
 def read_embeddings(body: bytes, within: float) -> tuple[EmbedRequest, bool]:
-    """The body of `/v1/embeddings`: a text or several, and whether the vectors are wanted in base64.
-
-    Tokens are not taken, as they belong to one tokenizer."""
+    """The body of `/v1/embeddings`: a text or several, each as a string or as tokens of the model, and whether the
+    vectors are wanted in base64."""
     data = json_object(body)
     model, given = data.pop("model", None), data.pop("input", None)
     if not isinstance(model, str) or not model:
         raise InvalidRequest("the request names no model", field="model", hint="GET /v1/models lists them")
-    texts = [given] if isinstance(given, str) else given
-    if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
-        raise InvalidRequest("input is a text, or a list of texts that is not empty", field="input")
     encoding = data.pop("encoding_format", None) or "float"
     if encoding not in ("float", "base64"):
         raise InvalidRequest("encoding_format is float or base64", field="encoding_format")
     dimensions = data.pop("dimensions", None)
     extra = {name: value for name, value in data.items() if value is not None}
-    asked = EmbedRequest(texts=texts, model=model, dimensions=dimensions, within=within, extra=extra)
+    try:
+        asked = EmbedRequest.of(given, model=model, dimensions=dimensions, within=within, extra=extra)
+    except InvalidRequest as error:
+        if error.field not in ("texts", "tokens"):
+            raise
+        raise InvalidRequest("input is a text, tokens, or a list of those that is not empty", field="input") from None
     return asked, encoding == "base64"
 
 

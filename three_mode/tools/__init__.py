@@ -12,6 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from three_mode.mcp.client.options import McpOptions as McpOptions
+    from three_mode.mcp.errors import McpServerFailed as McpServerFailed
+    from three_mode.mcp.errors import McpToolFailed as McpToolFailed
     from three_mode.tools.arguments import UnfitArguments as UnfitArguments
     from three_mode.tools.callable_tool import CallableTool as CallableTool
     from three_mode.tools.collection import Approve as Approve
@@ -25,12 +28,14 @@ if TYPE_CHECKING:
     from three_mode.tools.events import ToolStarted as ToolStarted
     from three_mode.tools.function import FunctionTool as FunctionTool
     from three_mode.tools.handler import HandlerTool as HandlerTool
+    from three_mode.tools.mcp_tools import McpTool as McpTool
+    from three_mode.tools.mcp_tools import McpTools as McpTools
     from three_mode.tools.outcome import CallStatus as CallStatus
     from three_mode.tools.outcome import ToolOutcome as ToolOutcome
     from three_mode.tools.run import AnyTools as AnyTools
     from three_mode.tools.run import RunStream as RunStream
 
-# Public name -> the module that defines it, below `three_mode.tools`.
+# Public name -> the module that defines it, below `three_mode.tools` unless it has a dot.
 _MODULE_OF = {
     "AnyTools": "run",
     "Approve": "collection",
@@ -38,6 +43,11 @@ _MODULE_OF = {
     "CallableTool": "callable_tool",
     "FunctionTool": "function",
     "HandlerTool": "handler",
+    "McpOptions": "three_mode.mcp.client.options",
+    "McpServerFailed": "three_mode.mcp.errors",
+    "McpTool": "mcp_tools",
+    "McpToolFailed": "three_mode.mcp.errors",
+    "McpTools": "mcp_tools",
     "RoundStarted": "events",
     "RunEnd": "events",
     "RunEvent": "events",
@@ -58,7 +68,8 @@ def __getattr__(name: str) -> object:
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module 'three_mode.tools' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"three_mode.tools.{module}"), name)
+    path = module if "." in module else f"three_mode.tools.{module}"
+    value = globals()[name] = getattr(import_module(path), name)
     return value
 
 

@@ -26,6 +26,7 @@ from three_mode.tools.events import ToolFinished, ToolStarted
 from three_mode.tools.outcome import CallStatus, ToolOutcome, cut_content, outcome_of_left_out, result_content
 from three_mode.tools.paging import read_on
 from three_mode.tools.threads import THREADS
+from three_mode.tools.tracing import RunSpan
 
 GRACE = 0.5  # seconds that cancelled tools have to end, before they are left alone
 
@@ -51,9 +52,10 @@ class CallRunner:
         deadline: float,
         context: Context,
         told: Callable[[ToolOutcome], object] | None = None,
+        span: RunSpan | None = None,
     ) -> None:
         """`began` and `deadline` are those of the run, on the monotonic clock. `told` hears of each outcome at once."""
-        self._told = told
+        self._told, self._span = told, span
         self._tools, self._calls, self._round = tools, calls, round_number
         self._began, self._deadline, self._context = began, deadline, context
         self._outcomes: list[ToolOutcome | None] = [None] * len(calls)
@@ -124,7 +126,11 @@ class CallRunner:
                 await _ask(self._tools.approve, call)
         self._limit_time(number)
         try:
-            return await tool.call(call.arguments)
+            if self._span is None:
+                return await tool.call(call.arguments)
+            with self._span.tool(tool, call) as end:
+                end.result = result = await tool.call(call.arguments)
+                return result
         except (SystemExit, GeneratorExit) as error:  # asyncio would end the loop for the one, and choke on the other
             raise RuntimeError(f"{type(error).__name__}: {error}") from None
 

@@ -14,6 +14,10 @@ from three_mode.tools.callable_tool import CallableTool, checked_name
 from three_mode.tools.function import FunctionTool
 from three_mode.tools.paging import READ_MORE, ReadMore
 
+if TYPE_CHECKING:
+    from three_mode.mcp.client.options import McpOptions
+    from three_mode.tools.mcp_tools import McpTools
+
 #: Decides about one call before it runs: True, or False or the reason why not, which the model reads.
 Approve = Callable[[ToolCall], bool | str | Awaitable[bool | str]]
 
@@ -85,6 +89,17 @@ class Tools(_Limits, frozen=True, kw_only=False, dict=True):
         """These options with more tools."""
         added: tuple[Any, ...] = more
         return replace(self, tools=(*self.tools, *added))
+
+    @staticmethod
+    def from_mcp(server: str | Sequence[str], options: "McpOptions | None" = None) -> "McpTools":
+        """The tools of an MCP server: `async with Tools.from_mcp("http://127.0.0.1:8080/mcp") as server:`, and then
+        `llm.run(request, server)`, or `Tools([*server, get_time], at_once=4)`.
+
+        `server` is a URL, or a command such as "uvx mcp-server-time", as a text or a list of words.
+        """
+        from three_mode.tools.mcp_tools import McpTools
+
+        return McpTools(server, options)
 
     @classmethod
     def of(cls, tools: "Tools | Iterable[CallableTool | Callable[..., Any]]") -> "Tools":

@@ -26,6 +26,7 @@ from three_mode.tools.callable_tool import CallableTool
 from three_mode.tools.collection import Tools
 from three_mode.tools.events import RoundStarted, RunEnd, RunEvent, RunFinished, RunReply
 from three_mode.tools.run_state import AnswerStream, OutcomeListener, RunLimits, RunState
+from three_mode.tools.tracing import RunTracing
 
 #: Tools of a run: `Tools`, or functions and tools for the default limits.
 AnyTools = Tools | Iterable[CallableTool | Callable[..., Any]]
@@ -39,10 +40,15 @@ class AskedModel(Protocol):
 
 
 async def run(
-    model: AskedModel, request: LLMRequest, tools: AnyTools, limits: RunLimits, told: OutcomeListener | None = None
+    model: AskedModel,
+    request: LLMRequest,
+    tools: AnyTools,
+    limits: RunLimits,
+    told: OutcomeListener | None = None,
+    tracing: RunTracing | None = None,
 ) -> RunReply:
     """The reply of a run. `told` hears of each tool call that is over."""
-    state = RunState(request, Tools.of(tools), limits, told)
+    state = RunState(request, Tools.of(tools), limits, told, tracing)
     async with aclosing(_events(state, lambda asked: _whole(model, state, asked))) as events:
         async for event in events:
             if type(event) is RunFinished:
@@ -63,9 +69,10 @@ class RunStream:
         tools: AnyTools,
         limits: RunLimits,
         told: OutcomeListener | None = None,
+        tracing: RunTracing | None = None,
     ) -> None:
         self._model, self._request, self._tools, self._limits = model, request, Tools.of(tools), limits
-        self._told = told
+        self._told, self._tracing = told, tracing
         self._state: RunState | None = None
         self._events: AsyncGenerator[RunEvent, None] | None = None
         self._final: RunReply | None = None
@@ -75,7 +82,7 @@ class RunStream:
 
     async def __anext__(self) -> RunEvent:
         if self._events is None:
-            self._state = state = RunState(self._request, self._tools, self._limits, self._told)
+            self._state = state = RunState(self._request, self._tools, self._limits, self._told, self._tracing)
             self._events = _events(state, lambda asked: _streamed(self._model, state, asked))
         event = await anext(self._events)
         if type(event) is RunFinished:
@@ -144,6 +151,23 @@ async def _streamed(model: AskedModel, state: RunState, request: LLMRequest) -> 
 
 
 async def _events(state: RunState, ask: _Ask) -> AsyncGenerator[RunEvent, None]:
+    """All events of a run, inside its span, where it is traced."""
+    error: BaseException | None = None
+    try:
+        async with aclosing(_rounds(state, ask)) as events:
+            async for event in events:
+                yield event
+    except GeneratorExit:  # its reader has what it wants
+        raise
+    except BaseException as failure:
+        error = failure
+        raise
+    finally:
+        if state.span is not None:
+            state.span.finished(state.last, state.usage, error)
+
+
+async def _rounds(state: RunState, ask: _Ask) -> AsyncGenerator[RunEvent, None]:
     """All events of a run."""
     while True:
         request = state.next_request()
@@ -179,6 +203,7 @@ async def _events(state: RunState, ask: _Ask) -> AsyncGenerator[RunEvent, None]:
             deadline=state.deadline,
             context=state.context,
             told=state.tell,
+            span=state.span,
         )
         async with aclosing(runner.events()) as events:
             async for event in events:

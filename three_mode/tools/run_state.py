@@ -19,6 +19,7 @@ from three_mode.tools.collection import Tools
 from three_mode.tools.events import RunEnd, RunReply
 from three_mode.tools.outcome import ToolOutcome, outcome_of_left_out
 from three_mode.tools.paging import ReadMore
+from three_mode.tools.tracing import RunTracing
 
 DEFAULT_WITHIN = 300.0  # seconds of a run that names none
 MOST_ROUNDS = 5
@@ -59,7 +60,12 @@ class RunState:
     """State of one run: what was said so far, and what it took."""
 
     def __init__(
-        self, request: LLMRequest, tools: Tools, limits: RunLimits, told: OutcomeListener | None = None
+        self,
+        request: LLMRequest,
+        tools: Tools,
+        limits: RunLimits,
+        told: OutcomeListener | None = None,
+        tracing: RunTracing | None = None,
     ) -> None:
         """`told` hears of each tool call that is over."""
         self.tools, self.limits, self._told = tools, limits, told
@@ -82,6 +88,9 @@ class RunState:
         self.context: Context = copy_context()
         inherited = HandledCall(handled.agent, handled.turn, self.deadline, handled.trace, handled.chain)
         self.context.run(current.set, inherited)
+        self.span = tracing.begin_run() if tracing is not None else None
+        if self.span is not None:
+            self.context.run(self.span.attach)
         self._request = _with_tools(request, tools)
         self._choices = _choices(request.tool_choice, limits.tool_choice, self._request)
 
@@ -221,6 +230,8 @@ class RunState:
 
 
 def _with_tools(request: LLMRequest, tools: Tools) -> LLMRequest:
+    if request.prompt is not None:
+        raise InvalidRequest("a run needs messages, and not a bare prompt", field="prompt", hint="ask without tools")
     unknown = next((tool.name for tool in request.tools if tool.name not in tools.by_name), None)
     if unknown is not None:
         raise InvalidRequest(

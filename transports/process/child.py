@@ -3,6 +3,9 @@
     async with ChildLines(["claude", "-p"], stdin=b"...") as child:
         async for line in child: ...
 
+    async with ChildLines(["server"], stdin=None) as child:  # its input stays open
+        await child.write(b"...")
+
 A child is stopped by the end of its input, then SIGTERM, then SIGKILL, each after `grace` seconds; so is its process
 group. The last bytes of its standard error are kept for error messages.
 """
@@ -65,7 +68,8 @@ class StderrTail:
 class ChildLines:
     """One run of a program. Lines are bytes without their ends; `status` is set after the last line."""
 
-    def __init__(self, command: Sequence[str], stdin: bytes = b"", options: ChildOptions | None = None) -> None:
+    def __init__(self, command: Sequence[str], stdin: bytes | None = b"", options: ChildOptions | None = None) -> None:
+        """`stdin` is all of the program's input; None leaves it open, for `write`."""
         self._command = list(command)
         self._stdin = stdin
         self._options = options or ChildOptions()
@@ -102,7 +106,9 @@ class ChildLines:
         except (OSError, ValueError) as error:
             raise ChildFailed(f"{self._command[0]} did not start: {error}") from None
         loop = asyncio.get_running_loop()
-        self._helpers = [loop.create_task(self._write()), loop.create_task(self._collect_stderr())]
+        self._helpers = [loop.create_task(self._collect_stderr())]
+        if self._stdin is not None:
+            self._helpers.append(loop.create_task(self._write_all(self._stdin)))
 
     def __aiter__(self) -> Self:
         return self
@@ -135,6 +141,27 @@ class ChildLines:
                 self._buffer += data
             else:
                 self._ended = True
+
+    async def write(self, data: bytes) -> None:
+        """Writes to an input that is open, and waits until the program takes more; ChildFailed if it never will."""
+        if not self.try_write(data, most=None):
+            raise ChildFailed(f"{self._command[0]} takes no input any more", stderr=self.stderr)
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            await self._process.stdin.drain()
+        except OSError as error:
+            raise ChildFailed(f"{self._command[0]} takes no input any more: {error}", stderr=self.stderr) from None
+
+    def try_write(self, data: bytes, most: int | None = PIECE) -> bool:
+        """Writes to an input that is open, unless more than `most` bytes wait there already. It may be lost."""
+        stdin = None if self._process is None else self._process.stdin
+        if stdin is None or stdin.is_closing():
+            return False
+        if most is not None and stdin.transport.get_write_buffer_size() > most:
+            return False
+        stdin.write(data)
+        return True
 
     async def wait(self) -> int:
         """Waits for the end of the program; returns its exit status. All of its standard error has been read then."""
@@ -171,12 +198,12 @@ class ChildLines:
     ) -> None:
         await self.aclose()
 
-    async def _write(self) -> None:
+    async def _write_all(self, data: bytes) -> None:
         assert self._process is not None
         stdin = self._process.stdin
         assert stdin is not None
         try:
-            stdin.write(self._stdin)
+            stdin.write(data)
             await stdin.drain()
             stdin.close()
             await stdin.wait_closed()
@@ -193,7 +220,8 @@ class ChildLines:
         """Closes the input, then sends SIGTERM, then SIGKILL, until the program ends."""
         if process.stdin is not None and not process.stdin.is_closing():
             process.stdin.close()
-        for sign in (signal.SIGTERM, signal.SIGKILL) if not self._ended else (None, signal.SIGTERM, signal.SIGKILL):
+        may_end = self._ended or self._stdin is None  # of itself, once its input ends
+        for sign in (None, signal.SIGTERM, signal.SIGKILL) if may_end else (signal.SIGTERM, signal.SIGKILL):
             if process.returncode is not None:
                 break
             if sign is not None:

@@ -33,8 +33,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/messages": {"messages": TEXT, "max_tokens": 1},
     "/v1/messages/count_tokens": {"messages": TEXT},
     "/v1/embeddings": {"input": "Hello!"},
+    "/v1/completions": {"prompt": "Hello!", "max_tokens": 1},
+    "/v1/rerank": {"query": "Hello!", "documents": ["Hello!"]},
+    "/v1/reranking": {"query": "Hello!", "documents": ["Hello!"]},
+    "/rerank": {"query": "Hello!", "documents": ["Hello!"]},
 }
-STREAMED = ("/v1/chat/completions", "/v1/responses", "/v1/messages")
+STREAMED = ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/completions")
 WHAT = "clients of this endpoint may not name files or addresses as models"
 
 
@@ -88,7 +92,8 @@ def there(tmp_path: Path) -> Path:
     return tmp_path / "brain"
 
 
-NO_DOORS = {"/v1/conversations"}  # a body that names no model
+# A body that names no model; and MCP, whose tool for models goes by the same rule: tests/integration/mcp.
+NO_DOORS = {"/v1/conversations", "/mcp", "/a2a", "/.well-known/agent-card.json"}
 
 
 def test_every_path_that_takes_a_body_is_tried_here() -> None:

@@ -44,6 +44,17 @@ def test_a_call_takes_a_place_and_gives_it_back_however_it_leaves() -> None:
         assert limiter.in_flight == 0
 
 
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(errors.BadReply("no JSON"), "open"), (errors.SchemaMismatch("not", keyword="not"), "closed")],
+)
+def test_an_answer_that_does_not_fit_its_schema_is_no_failure_of_the_model(error: Exception, state: str) -> None:
+    gate = gate_of(FakeClock())
+    assert gate.try_enter()
+    gate.failed(error)
+    assert parts(gate)[0].state == state
+
+
 def test_a_refused_entry_takes_nothing() -> None:
     gate = gate_of(FakeClock(), at_once=1)
     breaker, limiter = parts(gate)

@@ -87,6 +87,18 @@ def test_vectors(embedded):
     assert there_and_back(convert.write_embedded, convert.read_embedded, embedded) == embedded
 
 
+@pytest.mark.parametrize("prompt", ["Once upon", "", (1, 2, 3), (0,)])
+def test_bare_prompts_and_tokens(prompt):
+    request = LLMRequest(prompt=prompt, temperature=0.5)
+    assert there_and_back(convert.write_request, convert.read_request, request) == request
+    embed = EmbedRequest(tokens=((1, 2), (3,)))
+    assert there_and_back(convert.write_embed_request, convert.read_embed_request, embed) == embed
+    with pytest.raises(InvalidRequest):
+        convert.read_request(pb.ChatRequest(prompt=pb.Prompt()))
+    with pytest.raises(InvalidRequest):
+        convert.read_request(pb.ChatRequest(prompt=pb.Prompt(tokens=pb.Tokens(tokens=[-1]))))
+
+
 def test_every_field_of_ours_has_one_there():
     """A field that is new in the product is new in the schema too, or this fails."""
     pairs = {

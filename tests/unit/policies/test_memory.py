@@ -79,6 +79,7 @@ def test_a_long_request_is_a_digest_and_one_more_letter_is_another_key() -> None
 def test_every_field_of_a_request_is_thought_of() -> None:
     seen = {
         "messages",
+        "prompt",
         "tools",
         "tool_choice",
         "response_format",

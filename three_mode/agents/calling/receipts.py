@@ -43,11 +43,15 @@ class Seen(msgspec.Struct, frozen=True):
     """Hosts that were overtaken in the ring."""
     dead_hosts: tuple[str, ...] = ()
     """Hosts that ended."""
+    unreachable: int = 0
+    """Agents on other nodes of a cluster that did not answer in time, or are lost: nobody knows what they have seen."""
+    unreachable_nodes: tuple[str, ...] = ()
+    """Names of these nodes."""
 
     @property
     def complete(self) -> bool:
-        """Whether no agent is lagging, lost or dead."""
-        return not (self.lagging or self.lost or self.dead)
+        """Whether no agent is lagging, lost, dead or unreachable."""
+        return not (self.lagging or self.lost or self.dead or self.unreachable)
 
 
 class AgentReceipt(msgspec.Struct, eq=False, gc=False):
@@ -92,13 +96,15 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
             seen=agents - late - lost,
             lagging=late + silent + sum(known.get(member, 0) for member in members.lagging_members),
             lost=lost + sum(known.get(member, 0) for member in members.lost_members),
-            dead=sum(known.get(member, 0) for member in members.dead_members),
+            dead=sum(known.get(member, 0) for member in members.dead_members) + sum(count.dead for count in counts),
             failed=sum(count.failed for count in counts),
             lagging_hosts=tuple(
                 sorted({*map(name, members.lagging_members), *(host.removeprefix(HOST) for host in late_hosts)})
             ),
             lost_hosts=tuple(map(name, members.lost_members)),
             dead_hosts=tuple(map(name, members.dead_members)),
+            unreachable=sum(count.unreachable for count in counts),
+            unreachable_nodes=tuple(sorted({node for count in counts for node in count.unreachable_nodes})),
         )
 
     async def _ask(self, host: str, ends: float) -> HostSettled | None:

@@ -142,8 +142,8 @@ class Session:
 
     def _connection(self) -> Any:
         try:
-            if self.llm_options:
-                return host_connection().connect(self.llm_options, self.bus)
+            if self.llm_options or self.tracer is not None:
+                return host_connection().connect(self.llm_options, self.bus, self.tracer)
             connection: Any = import_module("three_mode").LLMConnection
         except (ImportError, AttributeError) as error:
             raise ModeUnavailable(f"no connection to models here: {error}") from None

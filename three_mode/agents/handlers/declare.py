@@ -7,7 +7,7 @@ async def with yield    streams its reply
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache, cached_property
 from types import MappingProxyType
@@ -47,6 +47,8 @@ class Options:
     concurrent: int = 1
     idempotent: bool = False
     topics: tuple[Topic, ...] = ()
+    tool: bool = False
+    a2a: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,17 +86,29 @@ class Spec:
 @overload
 def handler(function: F) -> F: ...
 @overload
-def handler(*, concurrent: int = 1, idempotent: bool = False) -> Callable[[F], F]: ...
-def handler(function: F | None = None, *, concurrent: int = 1, idempotent: bool = False) -> Any:
+def handler(
+    *, concurrent: int = 1, idempotent: bool = False, tool: bool = False, a2a: bool = False
+) -> Callable[[F], F]: ...
+def handler(
+    function: F | None = None,
+    *,
+    concurrent: int = 1,
+    idempotent: bool = False,
+    tool: bool = False,
+    a2a: bool = False,
+) -> Any:
     """Make a method answer to `ask`, `tell` and `stream`.
 
     `concurrent=n` lets up to n calls of the method run at once, beside the agent's other handlers (default 1: one at a
     time). `idempotent=True` says that two calls have the effect of one: a call whose agent died is then repeated when
-    the agent is back (default False: the caller gets PeerLost).
+    the agent is back (default False: the caller gets PeerLost). `tool=True` offers the method to programs that speak
+    MCP, by `three-mode serve` and `three-mode mcp` on this bus (default False): its hints and docstring are what a
+    model reads. `a2a=True` offers it to agents elsewhere, which speak A2A with `three-mode serve` on this bus (default
+    False): it takes the message, as text or an `A2ATurn`.
     """
     if concurrent < 1:
         raise ConfigurationError(f"concurrent is at least 1, not {concurrent}")
-    options = Options(concurrent=concurrent, idempotent=idempotent)
+    options = Options(concurrent=concurrent, idempotent=idempotent, tool=tool, a2a=a2a)
     if function is not None:
         return _mark(function, options)
     return lambda undecorated: _mark(undecorated, options)
@@ -113,7 +127,7 @@ def on(pattern: str, *, delivery: Delivery = "lossy", replay: int = 0) -> Callab
 
     def decorate(function: F) -> F:
         earlier: Options = getattr(function, MARK, Options())
-        return _mark(function, Options(earlier.concurrent, earlier.idempotent, (*earlier.topics, topic)))
+        return _mark(function, replace(earlier, topics=(*earlier.topics, topic)))
 
     return decorate
 
@@ -129,11 +143,24 @@ def _mark(function: F, options: Options) -> F:
             f"{function.__qualname__} is a generator; a streamed reply is an async generator",
             hint=f"write `async def {function.__name__}`",
         )
+    if options.a2a:
+        _check_takes_one(function)
     earlier: Options | None = getattr(function, MARK, None)
     if earlier is not None and earlier.topics and not options.topics:  # @handler(...) above @on(...)
-        options = Options(options.concurrent, options.idempotent, earlier.topics)
+        options = replace(options, topics=earlier.topics)
     setattr(function, MARK, options)
     return function
+
+
+def _check_takes_one(function: Callable[..., Any]) -> None:
+    """Raise ConfigurationError for a handler of A2A that does not take just the message."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]  # without self
+    required = [parameter for parameter in parameters if parameter.default is parameter.empty]
+    if len(required) != 1 or required[0].kind is required[0].KEYWORD_ONLY or parameters[0] is not required[0]:
+        raise ConfigurationError(
+            f"{function.__qualname__} does not take one message, as a handler of A2A does",
+            hint=f"def {function.__name__}(self, turn: A2ATurn), or (self, text: str)",
+        )
 
 
 def begins(stream: Callable[..., Any]) -> Callable[[F], F]:

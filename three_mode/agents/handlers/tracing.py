@@ -14,7 +14,12 @@ from three_mode.errors import ConfigurationError, MissingExtra
 
 
 class Tracer(Protocol):
-    """Interface of a tracer: one for each process, made by the function that `OrchestratorOptions.tracer` names."""
+    """Interface of a tracer: one for each process, made by the function that `OrchestratorOptions.tracer` names.
+
+    A tracer may have two more methods. `invoking`, with the arguments of `handling`, is then called in its place for
+    messages whose sender waits for an answer. `connection_options` gives fields of `Observing` for the connections of
+    its process. `three_mode.observe.AgentTracer` has both.
+    """
 
     def outgoing(self, to: str, handler: str) -> str:
         """Return the trace id for a message that is sent now; empty where there is no span."""
@@ -35,12 +40,14 @@ def load_tracer(place: str) -> Tracer:
     return tracer
 
 
-def traced(tracer: Tracer, spec: Spec, agent: str, trace: str, sender: str) -> Callable[..., Any]:
-    """Return the handler with a span around it: a function of the same kind."""
+def traced(tracer: Tracer, spec: Spec, agent: str, trace: str, sender: str, asked: bool = False) -> Callable[..., Any]:
+    """Return the handler with a span around it: a function of the same kind. `asked`: whether its sender waits."""
     function = spec.function
+    begin = getattr(tracer, "invoking", tracer.handling) if asked else tracer.handling
 
     def span() -> AbstractContextManager[Any]:
-        return tracer.handling(agent, spec.name, trace, sender)
+        context: AbstractContextManager[Any] = begin(agent, spec.name, trace, sender)
+        return context
 
     def plain(*args: Any, **kwargs: Any) -> Any:
         with span():
@@ -89,11 +96,14 @@ class OpenTelemetry:
             "messaging.client.id": sender,
             "three_mode.handler": handler,
         }
-        parent = self._propagate.extract({"traceparent": trace}) if trace else None
         span: AbstractContextManager[Any] = self._tracer.start_as_current_span(
             f"process {agent.partition('/')[0]}.{handler}",
-            context=parent,
+            context=self.parent_of(trace),
             kind=self._consumer,
             attributes=attributes,
         )
         return span
+
+    def parent_of(self, trace: str) -> Any:
+        """Return the context of the span whose id came with a message; None where there was none."""
+        return self._propagate.extract({"traceparent": trace}) if trace else None

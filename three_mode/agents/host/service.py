@@ -8,13 +8,16 @@ from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.host.llm_events import LLMEventForwarder
 from three_mode.agents.runtime import lifecycle
+from three_mode.agents.runtime.a2a_reports import a2a_reports
 from three_mode.agents.runtime.gather_server import GatherServer
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.reports import Meter, agent_report, host_report
 from three_mode.agents.runtime.state import State
+from three_mode.agents.runtime.tool_reports import tool_reports
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import reload
 from three_mode.agents.wire.orders import (
+    A2AReport,
     HostSettled,
     LLMEventsOrder,
     NamesOrder,
@@ -22,6 +25,7 @@ from three_mode.agents.wire.orders import (
     SettledOrder,
     Spawned,
     SpawnOrder,
+    ToolReport,
 )
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.messages import encode_error
@@ -54,6 +58,8 @@ class HostService:
             "reload": self._on_reload,
             "report": self._on_report,
             "dead_letters": self._on_dead_letters,
+            "tools": self._on_tools,
+            "a2a": self._on_a2a,
             "models": self._on_models,
             "llm_events": self._on_llm_events,
         }
@@ -128,6 +134,12 @@ class HostService:
     async def _on_dead_letters(self, _: Request) -> list[Any]:
         dead_letters = self._population.dead_letters
         return [dead_letters.count, dead_letters.read()]
+
+    async def _on_tools(self, _: Request) -> list[ToolReport]:
+        return tool_reports(self._population.actors.values())
+
+    async def _on_a2a(self, _: Request) -> list[A2AReport]:
+        return a2a_reports(self._population.actors.values())
 
     async def _on_models(self, _: Request) -> list[str]:
         """The roles that have an agent which answers as a model does."""

@@ -241,7 +241,8 @@ class Actor:
         if owner.journal is not None:
             request = owner.journaled(self, spec, request)
         if owner.session.tracer is not None:
-            function = traced(owner.session.tracer, spec, self.name, trace.partition("|")[0], request.sender)
+            trace_id, asked = trace.partition("|")[0], not request.tells
+            function = traced(owner.session.tracer, spec, self.name, trace_id, request.sender, asked)
         self.turn = turn = self.turn + 1
         trace_id, chain = split(trace) if trace else ("", "")
         run = Run(self.name, turn, request.deadline, trace_id, chain, self, spec, request, started)

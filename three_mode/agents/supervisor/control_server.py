@@ -25,6 +25,8 @@ class ControlServer:
 
     def __init__(self, supervisor: Supervisor, session: Session, llm_events: LLMEventCollector) -> None:
         self._supervisor, self._session, self._llm_events = supervisor, session, llm_events
+        self.listeners_elsewhere: Callable[[str], dict[str, int]] = lambda topic: {}
+        """Topic -> bus member that stands for other nodes -> how many agents there listen."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[bytes], Awaitable[Any]]] = {
             "table": self._on_table,
@@ -59,8 +61,9 @@ class ControlServer:
             elif request.topic == "llm_events":
                 self._llm_events.received(request.raw)
         elif request.topic == "listeners":
-            counts = self._supervisor.roster.listeners(_word(request.raw), self._supervisor.hosts.members)
-            request.reply(Encoded(encode(counts)))
+            topic = _word(request.raw)
+            counts = self._supervisor.roster.listeners(topic, self._supervisor.hosts.members)
+            request.reply(Encoded(encode(counts | self.listeners_elsewhere(topic))))
         elif request.topic in self._orders:
             task = asyncio.get_running_loop().create_task(self._answer(request))
             self._tasks.add(task)

@@ -147,6 +147,85 @@ class HandlerRaised(msgspec.Struct, frozen=True, tag=True):
         return f"{self.reason}{often}, in {self.host}"
 
 
+class NodeJoined(msgspec.Struct, frozen=True, tag=True):
+    """Another node of the cluster was found."""
+
+    node: str
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        return f"node {self.node} joined"
+
+
+class NodeSuspected(msgspec.Struct, frozen=True, tag=True):
+    """Another node of the cluster is silent; it may be lost."""
+
+    node: str
+    seconds: float
+    """Seconds for which it has been silent."""
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        return f"node {self.node} has been silent for {self.seconds:.1f} s"
+
+
+class NodeLost(msgspec.Struct, frozen=True, tag=True):
+    """Another node of the cluster is lost, or left: its agents cannot be called."""
+
+    node: str
+    reason: str
+    agents: int
+    """Number of its agents."""
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        return f"node {self.node} is gone with {self.agents} agents: {self.reason}"
+
+
+class NodeBack(msgspec.Struct, frozen=True, tag=True):
+    """A node that was suspected or lost can be heard again."""
+
+    node: str
+    after: float
+    """Seconds for which it was silent."""
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        return f"node {self.node} is back after {self.after:.1f} s"
+
+
+class AgentsOutranked(msgspec.Struct, frozen=True, tag=True):
+    """Agents here end: another node has later ones of the same names, as two sides of a parted network may."""
+
+    agents: tuple[str, ...]
+    node: str
+    """Node that has the later ones."""
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.agents[:5])} end here: node {self.node} has later agents of these names"
+
+
+class NodeGap(msgspec.Struct, frozen=True, tag=True):
+    """Messages from another node did not arrive: `first` to `last` of its messages to this node, or its broadcasts."""
+
+    node: str
+    first: int
+    last: int
+    broadcasts: bool
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        what = "broadcasts" if self.broadcasts else "messages"
+        return f"{self.last - self.first + 1} {what} of node {self.node} did not arrive"
+
+
 SupervisorEvent = (
     HostLost
     | HostBack
@@ -157,8 +236,14 @@ SupervisorEvent = (
     | AgentGivenUp
     | AgentsQuarantined
     | HandlerRaised
+    | NodeJoined
+    | NodeSuspected
+    | NodeLost
+    | NodeBack
+    | AgentsOutranked
+    | NodeGap
 )
-"""Any event of hosts and agents, as `Orchestrator.events` has them."""
+"""Any event of hosts, agents and other nodes, as `Orchestrator.events` has them."""
 
 
 class SupervisorEvents:

@@ -81,6 +81,12 @@ class HostSettled(msgspec.Struct, frozen=True):
     lost: int
     failed: int = 0
     """Agents whose handler has raised, so far."""
+    dead: int = 0
+    """Agents whose process ended before; of a host they are not counted here, of other nodes they are."""
+    unreachable: int = 0
+    """Agents of other nodes that did not answer."""
+    unreachable_nodes: tuple[str, ...] = ()
+    """Names of these nodes."""
 
 
 class GatherOrder(msgspec.Struct, frozen=True):
@@ -92,6 +98,38 @@ class GatherOrder(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     handler: str
     call: bytes
+
+
+class ToolReport(msgspec.Struct, frozen=True):
+    """One handler that the agents of a group in a host offer as a tool."""
+
+    group: str
+    handler: str
+    description: str = ""
+    schema: dict[str, Any] = {}
+    """JSON Schema of the arguments."""
+    streams: bool = False
+    problem: str = ""
+    """Why a model cannot call it; empty if it can."""
+
+
+class A2AHandler(msgspec.Struct, frozen=True):
+    """One handler that takes messages of A2A."""
+
+    name: str
+    description: str = ""
+    streams: bool = False
+    takes_text: bool = False
+    """Whether it takes the text of a message alone."""
+
+
+class A2AReport(msgspec.Struct, frozen=True):
+    """The agents of a group in a host, as agents of A2A: they are models, or have handlers that say so."""
+
+    group: str
+    description: str = ""
+    is_model: bool = False
+    handlers: tuple[A2AHandler, ...] = ()
 
 
 class AgentReport(msgspec.Struct, frozen=True):
@@ -143,6 +181,18 @@ class HostReport(msgspec.Struct, frozen=True):
     p99: float | None
     blocked: str = ""
     """Agent, handler and line that block the event loop, while it is blocked."""
+
+
+class NodeReport(msgspec.Struct, frozen=True):
+    """One node of a cluster, as another one knows it."""
+
+    name: str
+    id: str
+    """Id of this start of the node."""
+    state: str
+    """this one, here, suspected, or lost."""
+    agents: int
+    """Number of its agents."""
 
 
 class Table(msgspec.Struct, frozen=True):

@@ -168,6 +168,8 @@ class Planner:
                 field="within",
                 hint="leave it out, and give results(within=...)",
             )
+        if request.prompt is not None:
+            raise UnsupportedParameter("a request of a batch has messages, and no bare prompt", field="prompt")
         label, began = self._defaults.label_of(request), time.monotonic()
         tokens = estimate_tokens(request, target.model, profile.multiplier(target.model))
         context = CallContext(deadline=began, began=began, tokens=tokens)

@@ -17,8 +17,12 @@ from three_mode.messages import (
     EmbedRequest,
     LLMRequest,
     LLMResponse,
+    Ranked,
+    Reranked,
+    RerankRequest,
     Usage,
 )
+from three_mode.messages.reranking import best_first
 from three_mode.policies import Target
 from three_mode.providers.fitting import FittedDefaults
 
@@ -50,7 +54,11 @@ class LocalChannel:
         started = time.monotonic()
         try:
             async with self._pool.use(target.model, _within(deadline)) as model:
-                reply = await model.chat(wire.messages_of(request), **wire.options_of(request, _within(deadline)))
+                options = wire.options_of(request, _within(deadline))
+                if request.prompt is not None:
+                    reply = await model.complete(request.prompt, **options)
+                else:
+                    reply = await model.chat(wire.messages_of(request), **options)
         except LocalModelError as error:
             raise wire.error_of(error, target.model) from error
         return wire.response_of(reply, shown(target.model), time.monotonic() - started, "")
@@ -69,6 +77,8 @@ class LocalChannel:
         """An answer that begins now and goes out by `parts`, from the engine's own thread where that needs no waiting.
         The future is done when all of it has gone; cancelling it ends the call. None: it cannot begin without waiting.
         """
+        if request.prompt is not None:
+            return None
         messages, options = wire.messages_of(request), wire.options_of(request, within)
         lease = self._pool.lease_at_once(name)
         if lease is None:
@@ -84,7 +94,10 @@ class LocalChannel:
             lease = await self._pool.lease(name, within)
             try:
                 options = wire.options_of(request, _within(deadline))
-                stream = lease.model.stream(wire.messages_of(request), **options)
+                if request.prompt is not None:
+                    stream = lease.model.stream_complete(request.prompt, **options)
+                else:
+                    stream = lease.model.stream(wire.messages_of(request), **options)
             except BaseException:
                 lease.release()
                 raise
@@ -94,16 +107,23 @@ class LocalChannel:
 
     async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
         name = target.model
-        given = ["dimensions"] if request.dimensions else [f"extra.{field}" for field in request.extra]
-        if given:
-            said = given[0].removeprefix("extra.")
+        for field in request.extra:
             raise UnsupportedParameter(
-                f"a local model embeds without {said}", field=given[0], provider=wire.PROVIDER, model=name
+                f"a local model embeds without {field}", field=f"extra.{field}", provider=wire.PROVIDER, model=name
             )
         try:
             async with asyncio.timeout_at(deadline), self._pool.use(name) as model:
-                vectors = await model.embed(request.texts)
-                used = sum([await model.count(text) for text in request.texts])
+                width = model.summary.embedding
+                if request.dimensions not in (None, width):
+                    raise UnsupportedParameter(
+                        f"{shown(name)} gives vectors of {width} dimensions, and no others",
+                        field="dimensions",
+                        provider=wire.PROVIDER,
+                        model=name,
+                        hint="leave dimensions out, or cut the vectors where the model was trained for that",
+                    )
+                vectors = await model.embed(request.inputs)
+                used = sum(map(len, request.tokens)) or sum([await model.count(text) for text in request.texts])
         except LocalModelError as error:
             raise wire.error_of(error, name) from error
         except TimeoutError:
@@ -111,6 +131,24 @@ class LocalChannel:
                 f"{name}: no vectors came in the time allowed", provider=wire.PROVIDER, model=name
             ) from None
         return Embedded(tuple(map(tuple, vectors)), shown(name), Usage(input_tokens=used), wire.PROVIDER)
+
+    async def rerank(self, target: Target, request: RerankRequest, deadline: float) -> Reranked:
+        name = target.model
+        for field in request.extra:
+            raise UnsupportedParameter(
+                f"a local model reranks without {field}", field=f"extra.{field}", provider=wire.PROVIDER, model=name
+            )
+        try:
+            async with asyncio.timeout_at(deadline), self._pool.use(name) as model:
+                scores, used = await model.rerank(request.query, request.documents)
+        except LocalModelError as error:
+            raise wire.error_of(error, name) from error
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{name}: the documents were not ranked in the time allowed", provider=wire.PROVIDER, model=name
+            ) from None
+        results = best_first((Ranked(index, score) for index, score in enumerate(scores)), request)
+        return Reranked(results, shown(name), Usage(input_tokens=used), wire.PROVIDER)
 
     async def context(self, name: str) -> int:
         """The most tokens of one conversation with a model."""
@@ -124,6 +162,8 @@ class LocalChannel:
         """The tokens of the prompt that a request becomes, by the model's own template and tokenizer."""
         try:
             async with self._pool.use(name) as model:
+                if request.prompt is not None:
+                    return await model.count_prompt(request.prompt)
                 return await model.count(wire.messages_of(request), **wire.options_of(request, None))
         except LocalModelError as error:
             raise wire.error_of(error, name) from error

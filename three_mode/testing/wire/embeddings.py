@@ -23,9 +23,8 @@ def openai(turn: Turn, seen: Seen) -> Answer:
     """Answers `/embeddings`."""
     request = seen.json
     given = request["input"]
-    vectors = [
-        vector_of(text, request.get("dimensions", WIDTH)) for text in ([given] if isinstance(given, str) else given)
-    ]
+    texts = [given] if isinstance(given, str) or isinstance(given[0], int) else given
+    vectors = [vector_of(str(text), request.get("dimensions", WIDTH)) for text in texts]
     packed = request.get("encoding_format") == "base64"
     data = [
         {"object": "embedding", "index": index, "embedding": _packed(vector) if packed else vector}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from three_mode.testing.script import Answer, Seen, Turn
-from three_mode.testing.wire import anthropic, embeddings, gemini, ollama, openai
+from three_mode.testing.wire import anthropic, embeddings, gemini, ollama, openai, openai_completions, rerank
 from three_mode.testing.wire.events import document
 
 
@@ -12,6 +12,8 @@ def render(turn: Turn, seen: Seen) -> Answer:
     path = seen.path.partition("?")[0]
     if path.endswith("/chat/completions"):
         return openai.render(turn, seen)
+    if path.endswith("/completions"):
+        return openai_completions.render(turn, seen)
     if path.endswith("/v1/messages"):
         return anthropic.render(turn, seen)
     if path.endswith((":generateContent", ":streamGenerateContent")):
@@ -20,6 +22,8 @@ def render(turn: Turn, seen: Seen) -> Answer:
         return ollama.render(turn, seen)
     if path.endswith("/embeddings"):
         return embeddings.openai(turn, seen)
+    if path.endswith("/rerank"):
+        return rerank.render(turn, seen)
     if path.endswith(":batchEmbedContents"):
         return embeddings.gemini(turn, seen)
     if path.endswith("/api/embed"):

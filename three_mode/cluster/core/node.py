@@ -1,0 +1,615 @@
+"""One node's state: it takes (now, packet) and the verbs of its agents, and gives actions. No I/O, no clock, no chance.
+
+Each verb and each packet may add actions; `take` hands them over. `tick` does what time alone causes, and has to be
+called at `next_tick` at the latest.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from three_mode.cluster.core.actions import (
+    Action,
+    BeginCall,
+    CallAnswered,
+    CallEnded,
+    CallFailed,
+    CallPart,
+    CancelServed,
+    CountCast,
+    DeliverCast,
+    DeliverTell,
+    EndAgents,
+    FramesMissing,
+    GrantParts,
+    NamesHidden,
+    NamesShown,
+    PatternsChanged,
+    PeerChanged,
+    SendPacket,
+    TellLost,
+)
+from three_mode.cluster.core.calls import OutCall, OutCalls, ServedCalls
+from three_mode.cluster.core.casts import CastsOf, OwnCasts, Settling
+from three_mode.cluster.core.frames import (
+    VERSION,
+    AckFrame,
+    AnswerFrame,
+    AnyFrame,
+    AskFrame,
+    CancelFrame,
+    CastFrame,
+    Claim,
+    CountFrame,
+    CreditFrame,
+    EndFrame,
+    FailFrame,
+    HeartbeatFrame,
+    LeaveFrame,
+    NamesFrame,
+    NamesPartFrame,
+    NamesWantedFrame,
+    Packet,
+    PartFrame,
+    SettleFrame,
+    Surroundings,
+    TellFrame,
+    TipFrame,
+)
+from three_mode.cluster.core.links import ACK_EVERY, FrameNote, LinkIn, LinkOut, Note, Range
+from three_mode.cluster.core.names import NamesOf, OwnNames
+from three_mode.cluster.core.peers import NodePeer, Peers
+from three_mode.cluster.core.timing import NodeTiming
+
+NO_SUCH_NAME, PEER_LOST, OVERLOADED, DEADLINE = "no_such_name", "peer_lost", "overloaded", "deadline_exceeded"
+ROLE = "any:"
+_CALLS = 65536  # calls of this node that may wait at once
+_SHARE, _MOST = 0.25, 0.1  # of the time of a receipt, at most so many seconds, for the way of the answer
+
+
+class ClusterNode:
+    """State of one node. `id` is that of this start of it, and never used again; `name` is for people."""
+
+    def __init__(self, id: str, name: str, now: float, timing: NodeTiming | None = None) -> None:  # noqa: A002
+        self.id, self.name, self.timing = id, name, timing or NodeTiming()
+        self.peers = Peers(self.timing)
+        self.own = OwnNames()
+        self.names: dict[str, NamesOf] = {}
+        self._out: dict[str, LinkOut] = {}
+        self._in: dict[str, LinkIn] = {}
+        self._calls, self._served = OutCalls(), ServedCalls()
+        self._casts, self._casts_of = OwnCasts(), dict[str, CastsOf]()
+        self._owners: dict[str, str] = {}  # agent elsewhere -> the node that is shown to have it
+        self._roles: dict[str, frozenset[str]] = {}  # node -> its roles that are shown
+        self._patterns: frozenset[str] = frozenset()
+        self._away: deque[tuple[float, tuple[Claim, ...]]] = deque()
+        self._next_heartbeat = now
+        self._actions: list[Action] = []
+
+    # time -------------------------------------------------------------------------------------------------------------
+    def take(self) -> list[Action]:
+        """Hand over the actions, with the changes of this node's names."""
+        for frame in self.own.changes():
+            self._send_all(frame)
+        actions, self._actions = self._actions, []
+        return actions
+
+    def tick(self, now: float) -> None:
+        """Do what is due. A tick that is late itself is no silence of the others."""
+        late = now - self._next_heartbeat
+        if late > self.timing.heartbeat:
+            self.peers.forgive(now, late)
+        for change in self.peers.tick(now):
+            self._peer_changed(now, change)
+        while self._away and self._away[0][0] <= now:
+            _, claims = self._away.popleft()
+            gone = [claim.name for claim in claims if self.own.claims.get(claim.name) == claim]
+            self.release(gone)
+        for id_ in self._calls.expired(now):
+            call = self._calls.waiting.pop(id_)
+            self._actions.append(CallFailed(id_, DEADLINE, f"{call.to} did not answer in time"))
+        for node, id_ in self._served.expired(now):
+            self._actions.append(CancelServed(node, id_, "its deadline passed"))
+        for settling in [one for one in self._casts.settling.values() if one.ends <= now]:
+            expected = dict(settling.waiting)
+            for node, agents in expected.items():
+                settling.give_up(node, agents)
+            self._settled(settling)
+        for node, link in self._out.items():
+            if link.asks(now, self.timing.heartbeat) and self.peers.reachable(node):
+                self._send(node, link.tip(now))
+        if now >= self._next_heartbeat:
+            self._heartbeat(now)
+
+    @property
+    def next_tick(self) -> float:
+        """When `tick` has to be called at the latest."""
+        ends = min((one.ends for one in self._casts.settling.values()), default=self._next_heartbeat)
+        return min(self._next_heartbeat, self._calls.next_end, ends)
+
+    def leave(self, now: float) -> None:
+        """Tell the others that this node leaves in order."""
+        self._send_all(LeaveFrame())
+
+    def _heartbeat(self, now: float) -> None:
+        self._next_heartbeat = now + self.timing.heartbeat
+        self._actions += map(self._to_all, self.own.changes())  # the heartbeat says their version
+        self._send_all(HeartbeatFrame(self.name, self.own.version, self._casts.last))
+
+    # names ------------------------------------------------------------------------------------------------------------
+    def claim(self, names: Iterable[str]) -> None:
+        """Say that these agents have begun here."""
+        names = list(names)
+        if names:
+            self.own.claim(names)
+            self._show(names)
+
+    def release(self, names: Iterable[str]) -> None:
+        """Say that these agents have ended here."""
+        names = [name for name in names if name in self.own.claims]
+        self.own.release(names)
+        self._show(names)
+
+    def lose(self, now: float, names: Iterable[str]) -> None:
+        """Say that the process of these agents ended, and that they may come back here."""
+        names = [name for name in names if name in self.own.claims]
+        self.own.away(names)
+        if names:
+            self._away.append((now + self.timing.away, tuple(self.own.claims[name] for name in names)))
+
+    def surround(self, around: Surroundings) -> None:
+        """Set the roles here, and the patterns of each group."""
+        self.own.surround(around)
+
+    def owner(self, name: str) -> str | None:
+        """Return the node that has an agent which is not here."""
+        return self._owners.get(name)
+
+    def _show(self, names: Iterable[str]) -> None:
+        """Show each agent that is elsewhere at the one node which has its latest incarnation."""
+        hidden: dict[str, list[str]] = {}
+        shown: dict[str, list[str]] = {}
+        views = [(node, view.claims) for node, view in self.names.items() if self.peers.reachable(node)]
+        for name in names:
+            best = None
+            if name not in self.own.claims:
+                found = [(claim.number, node) for node, claims in views if (claim := claims.get(name)) is not None]
+                best = max(found)[1] if found else None
+            before = self._owners.get(name)
+            if best == before:
+                continue
+            if before is not None:
+                hidden.setdefault(before, []).append(name)
+                del self._owners[name]
+            if best is not None:
+                shown.setdefault(best, []).append(name)
+                self._owners[name] = best
+        self._actions += (NamesHidden(node, tuple(some)) for node, some in hidden.items())
+        self._actions += (NamesShown(node, tuple(some)) for node, some in shown.items())
+
+    def _show_surroundings(self, node: str) -> None:
+        view = self.names.get(node)
+        roles = view.around.roles if view is not None and self.peers.reachable(node) else ()
+        before, now = self._roles.get(node, frozenset()), frozenset(f"{ROLE}{role}" for role in roles)
+        if before != now:
+            self._roles[node] = now
+            if before - now:
+                self._actions.append(NamesHidden(node, tuple(sorted(before - now))))
+            if now - before:
+                self._actions.append(NamesShown(node, tuple(sorted(now - before))))
+        patterns = frozenset(
+            pattern
+            for other, view in self.names.items()
+            if self.peers.reachable(other)
+            for some in view.around.groups.values()
+            for pattern in some
+        )
+        if patterns != self._patterns:
+            self._patterns = patterns
+            self._actions.append(PatternsChanged(patterns))
+
+    def _claimed(self, node: str, claims: Iterable[Claim], names: Iterable[str]) -> None:
+        """Take claims of another node: a later incarnation ends the one here."""
+        claims = list(claims)
+        self.own.see(claims)
+        beaten = self.own.beaten_by(node, claims, self.id)
+        if beaten:
+            self.own.release(beaten)
+            self._actions.append(EndAgents(tuple(beaten), node))
+        self._show({*names, *beaten})
+
+    def _names_changed(self, now: float, node: str, frame: NamesFrame) -> None:
+        view = self._view(node)
+        if frame.version > view.version and view.change(frame):
+            self._claimed(node, frame.claims, [*frame.removed, *(claim.name for claim in frame.claims)])
+            self._show_surroundings(node)
+        else:
+            self._want_names(now, node, frame.version)
+
+    def _names_part(self, node: str, frame: NamesPartFrame) -> None:
+        view = self._view(node)
+        before = set(view.claims)
+        if view.part(frame):
+            self._claimed(node, view.claims.values(), before.union(view.claims))
+            self._show_surroundings(node)
+
+    def _want_names(self, now: float, node: str, version: int) -> None:
+        view = self._view(node)
+        if version > view.version and now - view.asked >= self.timing.heartbeat:
+            view.asked = now
+            self._send(node, NamesWantedFrame())
+
+    def _view(self, node: str) -> NamesOf:
+        view = self.names.get(node)
+        if view is None:
+            view = self.names[node] = NamesOf()
+        return view
+
+    # other nodes ------------------------------------------------------------------------------------------------------
+    def _peer_changed(self, now: float, change: PeerChanged) -> None:
+        node = change.node
+        self._actions.append(change)
+        if change.state in ("joined", "back"):
+            self._next_heartbeat = now  # so that it hears this node at once
+            view = self._view(node)
+            self._claimed(node, view.claims.values(), view.claims)
+            self._show_surroundings(node)
+        elif change.state in ("lost", "left"):
+            self._cut(node, f"node {change.name} {'left' if change.state == 'left' else 'is lost'}")
+            self._show(self._view(node).claims)
+            if change.state == "left":
+                self.names.pop(node, None)
+            self._show_surroundings(node)
+        elif change.state == "forgotten":
+            for table in (self.names, self._out, self._in, self._casts_of, self._roles):
+                table.pop(node, None)
+
+    def _cut(self, node: str, why: str) -> None:
+        """End all that waits for a node, or runs for it."""
+        for note in self._out_link(node).cut():
+            if isinstance(note, FrameNote) and note.kind == "tell":
+                self._actions.append(TellLost(note.to, note.topic, note.sender, f"{why} before it said what arrived"))
+        self._fail_calls(node, why)
+        self._cancel_served(node, why)
+        for settling in list(self._casts.settling.values()):
+            if node in settling.waiting:
+                settling.give_up(node, settling.waiting[node])
+                if not settling.waiting:
+                    self._settled(settling)
+
+    def _fail_calls(self, node: str, why: str) -> list[int]:
+        ids = self._calls.at(node)
+        for id_ in ids:
+            call = self._calls.waiting.pop(id_)
+            self._actions.append(CallFailed(id_, PEER_LOST, f"{call.to}: {why}"))
+        return ids
+
+    def _cancel_served(self, node: str, why: str) -> None:
+        for key in self._served.of(node):
+            del self._served.open[key]
+            self._actions.append(CancelServed(*key, why))
+
+    # packets ----------------------------------------------------------------------------------------------------------
+    def handle(self, now: float, packet: Packet) -> None:
+        """Take a packet."""
+        node, frame = packet.sender, packet.frame
+        if node == self.id or packet.to not in ("", self.id) or self.peers.knows_as_left(node):
+            return
+        if type(frame) is LeaveFrame:
+            left = self.peers.leave(now, node)
+            if left is not None:
+                self._peer_changed(now, left)
+            return
+        change = self.peers.hear(now, node, frame.name if type(frame) is HeartbeatFrame else "")
+        if change is not None:
+            self._peer_changed(now, change)
+        if not packet.to:
+            self._handle_for_all(now, node, frame)
+            return
+        link = self._in.get(node)
+        if link is None:
+            link = self._in[node] = LinkIn()
+        if packet.link < link.link:
+            return  # of before the link was cut
+        if link.follows(packet.link):
+            why = f"node {self.peers.name(node)} lost sight of this one"
+            for id_ in self._fail_calls(node, why):
+                self._send_counted(now, node, CancelFrame(id_))
+            self._cancel_served(node, why)
+        if packet.number:
+            taken, gap = link.takes(packet.number)
+            self._missing(node, gap)
+            if taken:
+                self._handle_counted(now, node, frame)
+            if link.owed >= ACK_EVERY:
+                self._send(node, link.ack())
+        else:
+            self._handle_uncounted(now, node, frame, link)
+
+    def _handle_for_all(self, now: float, node: str, frame: AnyFrame) -> None:
+        casts = self._casts_of.get(node)
+        if type(frame) is HeartbeatFrame:
+            if casts is None:
+                casts = self._casts_of[node] = CastsOf(frame.casts)
+            self._missing(node, casts.reached(frame.casts), casts=True)
+            self._want_names(now, node, frame.names)
+        elif type(frame) is CastFrame:
+            if casts is None:
+                casts = self._casts_of[node] = CastsOf(frame.number - 1)
+            taken, gap = casts.arrives(frame.number)
+            self._missing(node, gap, casts=True)
+            if taken:
+                self._actions.append(DeliverCast(node, frame))
+        elif type(frame) is NamesFrame:
+            self._names_changed(now, node, frame)
+
+    def _handle_uncounted(self, now: float, node: str, frame: AnyFrame, link: LinkIn) -> None:
+        if type(frame) is TipFrame:
+            self._missing(node, link.tip(frame))
+            self._send(node, link.ack())
+        elif type(frame) is AckFrame:
+            out = self._out_link(node)
+            floor = out.floor
+            for note in out.acked(frame):
+                self._repair(now, node, note)
+            if frame.missing and out.floor > floor:
+                self._send(node, out.tip(now))  # so that the other end need not keep them
+        elif type(frame) is NamesWantedFrame:
+            for part in self.own.all():
+                self._send(node, part)
+        elif type(frame) is NamesPartFrame:
+            self._names_part(node, frame)
+
+    def _handle_counted(self, now: float, node: str, frame: AnyFrame) -> None:
+        match frame:
+            case AskFrame():
+                self._asked(now, node, frame)
+            case AnswerFrame() | PartFrame() | EndFrame() | FailFrame():
+                self._answered(now, node, frame)
+            case TellFrame():
+                if self._acts(frame.to, frame.epoch):
+                    self._actions.append(DeliverTell(node, frame))
+                else:  # it counts as missing, which its sender is told
+                    link = self._in[node]
+                    link.refuse()
+                    self._send(node, link.ack())
+            case CancelFrame():
+                if self._served.open.pop((node, frame.id), None) is not None:
+                    self._actions.append(CancelServed(node, frame.id, "the caller cancelled"))
+            case CreditFrame():
+                if (node, frame.id) in self._served.open:
+                    self._actions.append(GrantParts(node, frame.id, frame.count))
+            case SettleFrame():
+                self._settle_asked(now, node, frame)
+            case CountFrame():
+                settling = self._casts.settling.get(frame.id)
+                if settling is not None and settling.answer(node, frame):
+                    self._settled(settling)
+
+    def _missing(self, node: str, gap: Range | None, casts: bool = False) -> None:
+        if gap is not None:
+            self._actions.append(FramesMissing(node, *gap, casts))
+
+    def _repair(self, now: float, node: str, note: Note) -> None:
+        """Deal with a frame of this node that is missing at the other: end what waits for it, or send it again."""
+        why = f"it was lost on its way to node {self.peers.name(node)}"
+        if not isinstance(note, FrameNote):
+            self._send_counted(now, node, note)  # type: ignore[arg-type]  # frames that are sent again
+        elif note.kind == "tell":
+            why = f"it did not reach {note.to} at node {self.peers.name(node)}"
+            self._actions.append(TellLost(note.to, note.topic, note.sender, why))
+        elif note.kind == "ask":
+            call = self._calls.waiting.pop(note.id, None)
+            if call is not None:
+                self._actions.append(CallFailed(note.id, PEER_LOST, f"{call.to}: the call: {why}"))
+        else:
+            if self._served.open.pop((node, note.id), None) is not None:
+                self._actions.append(CancelServed(node, note.id, "a part of its stream was lost on the way"))
+            text = f"the answer was lost on its way from node {self.name}"
+            self._send_counted(now, node, FailFrame(note.id, PEER_LOST, text))
+
+    # calls of this node -----------------------------------------------------------------------------------------------
+    def ask(
+        self,
+        now: float,
+        node: str,
+        to: str,
+        topic: str,
+        payload: bytes,
+        within: float,
+        *,
+        sender: str = "",
+        trace: str = "",
+        credit: int = 0,
+    ) -> int:
+        """Ask an agent or a role of a node, or the node itself (`to` is empty); return the id of the call.
+
+        With `credit`, for a stream of that many parts ahead of its reader. Each call ends once: CallAnswered,
+        CallEnded, or CallFailed.
+        """
+        id_ = self._calls.next_id()
+        epoch, refusal = self._epoch(node, to)
+        if len(self._calls.waiting) >= _CALLS:
+            refusal = (OVERLOADED, f"{_CALLS} calls to other nodes wait already")
+        if within <= 0.0:
+            refusal = (DEADLINE, f"no time is left to ask {to}")
+        if refusal is not None:
+            self._actions.append(CallFailed(id_, *refusal))
+            return id_
+        self._calls.add(id_, OutCall(node, to, now + within, credit > 0))
+        frame = AskFrame(id_, to, epoch, topic, sender, trace, within, credit, payload)
+        self._send_counted(now, node, frame, FrameNote("ask", id_))
+        return id_
+
+    def tell(
+        self, now: float, node: str, to: str, topic: str, payload: bytes, *, sender: str = "", trace: str = ""
+    ) -> None:
+        """Send a message to an agent or a role of a node. One that will not arrive is a TellLost."""
+        epoch, refusal = self._epoch(node, to)
+        if refusal is not None:
+            self._actions.append(TellLost(to, topic, sender, refusal[1]))
+            return
+        frame = TellFrame(to, epoch, topic, sender, trace, payload)
+        self._send_counted(now, node, frame, FrameNote("tell", 0, to, topic, sender))
+
+    def cancel(self, now: float, id: int) -> None:  # noqa: A002
+        """Wait for a call no longer, and have it cancelled."""
+        call = self._calls.waiting.pop(id, None)
+        if call is not None:
+            self._send_counted(now, call.node, CancelFrame(id))
+
+    def grant(self, now: float, id: int, count: int) -> None:  # noqa: A002
+        """Let a stream send more parts."""
+        call = self._calls.waiting.get(id)
+        if call is not None and call.streams and count > 0:
+            self._send_counted(now, call.node, CreditFrame(id, count))
+
+    def _epoch(self, node: str, to: str) -> tuple[int, tuple[str, str] | None]:
+        """Return the epoch to address, or why that cannot be."""
+        name = self.peers.name(node)
+        if not self.peers.reachable(node):
+            return 0, (PEER_LOST, f"{to}: node {name} cannot be reached")
+        if self._out_link(node).full:
+            return 0, (OVERLOADED, f"{to}: node {name} has not acknowledged what was sent to it before")
+        if not to or to.startswith(ROLE):
+            return 0, None
+        claim = self._view(node).claims.get(to)
+        if claim is None:
+            return 0, (NO_SUCH_NAME, f"no agent {to!r} is at node {name} any more")
+        if claim.away:
+            return 0, (PEER_LOST, f"{to} is not there just now: its process at node {name} ended")
+        return claim.number, None
+
+    def _answered(self, now: float, node: str, frame: AnswerFrame | PartFrame | EndFrame | FailFrame) -> None:
+        call = self._calls.answered_by(node, frame.id)
+        if call is None:
+            return
+        if isinstance(frame, PartFrame | EndFrame):
+            place = frame.place if isinstance(frame, PartFrame) else frame.parts
+            if not call.streams or place != call.parts:
+                del self._calls.waiting[frame.id]
+                self._actions.append(CallFailed(frame.id, PEER_LOST, f"{call.to}: a part of its stream was lost"))
+                self._send_counted(now, node, CancelFrame(frame.id))
+                return
+        if isinstance(frame, PartFrame):
+            call.parts += 1
+            self._actions.append(CallPart(frame.id, frame.payload))
+            return
+        del self._calls.waiting[frame.id]
+        if type(frame) is AnswerFrame:
+            self._actions.append(CallAnswered(frame.id, frame.payload))
+        elif type(frame) is EndFrame:
+            self._actions.append(CallEnded(frame.id))
+        elif type(frame) is FailFrame:
+            self._actions.append(CallFailed(frame.id, frame.code, frame.text, frame.detail))
+
+    # calls of other nodes ---------------------------------------------------------------------------------------------
+    def _acts(self, to: str, epoch: int) -> bool:
+        return to.startswith(ROLE) or self.own.acts(to, epoch)
+
+    def _asked(self, now: float, node: str, frame: AskFrame) -> None:
+        if frame.to and not self._acts(frame.to, frame.epoch):
+            known = frame.to in self.own.claims
+            text = f"{frame.to} at node {self.name} has ended" + (", and another has begun" if known else "")
+            self._send_counted(now, node, FailFrame(frame.id, PEER_LOST if known else NO_SUCH_NAME, text))
+            return
+        self._served.add((node, frame.id), now + frame.within)
+        self._actions.append(BeginCall(node, frame))
+
+    def answer(self, now: float, node: str, id: int, payload: bytes) -> None:  # noqa: A002
+        """Answer a call of another node."""
+        if self._served.open.pop((node, id), None) is not None:
+            self._send_counted(now, node, AnswerFrame(id, payload), FrameNote("answer", id))
+
+    def part(self, now: float, node: str, id: int, payload: bytes) -> None:  # noqa: A002
+        """Send a part of a stream to another node."""
+        place = self._served.open.get((node, id))
+        if place is not None:
+            self._served.open[node, id] = place + 1
+            self._send_counted(now, node, PartFrame(id, place, payload), FrameNote("part", id))
+
+    def end(self, now: float, node: str, id: int) -> None:  # noqa: A002
+        """End a stream to another node."""
+        parts = self._served.open.pop((node, id), None)
+        if parts is not None:
+            self._send_counted(now, node, EndFrame(id, parts))
+
+    def fail(self, now: float, node: str, id: int, code: str, text: str, detail: object = None) -> None:  # noqa: A002
+        """Answer a call of another node with an error."""
+        if self._served.open.pop((node, id), None) is not None:
+            self._send_counted(now, node, FailFrame(id, code, text, detail))
+
+    # broadcasts -------------------------------------------------------------------------------------------------------
+    def cast(self, topic: str, payload: bytes, *, sender: str = "", trace: str = "") -> int:
+        """Send a broadcast to all nodes; return its number, 0 where no agent of another node listens."""
+        expected = {peer.id: view.listening(topic) for peer in self.peers.all() if (view := self.names.get(peer.id))}
+        expected = {node: agents for node, agents in expected.items() if agents}
+        if not expected:
+            return 0
+        number = self._casts.next(expected)
+        self._send_all(CastFrame(number, topic, sender, trace, payload))
+        return number
+
+    def settle(self, now: float, ticket: int, number: int, topic: str, within: float) -> None:
+        """Ask how far the agents of other nodes are with a broadcast of this node; CastSettled has the sums."""
+        settling = Settling(ticket, now + within)
+        self._casts.settling[ticket] = settling
+        left = max(0.0, within - min(_SHARE * within, _MOST))
+        for node, agents in self._casts.expected(number).items():
+            if self.peers.reachable(node) and not self._out_link(node).full:
+                settling.waiting[node] = agents
+                self._send_counted(now, node, SettleFrame(ticket, number, topic, left))
+            else:
+                settling.give_up(node, agents)
+        if not settling.waiting:
+            self._settled(settling)
+
+    def _settled(self, settling: Settling) -> None:
+        if self._casts.settling.pop(settling.ticket, None) is not None:
+            self._actions.append(settling.settled(tuple(sorted(map(self.peers.name, settling.silent)))))
+
+    def _settle_asked(self, now: float, node: str, frame: SettleFrame) -> None:
+        casts = self._casts_of.get(node)
+        if casts is not None and frame.number > casts.last:
+            self._missing(node, casts.reached(frame.number), casts=True)
+        if casts is None or not casts.has(frame.number):
+            agents = self.own.listening(frame.topic)
+            self._send_counted(now, node, CountFrame(frame.id, agents, 0, agents, 0, 0))
+        else:
+            self._actions.append(CountCast(node, frame))
+
+    def counted(self, now: float, node: str, count: CountFrame) -> None:
+        """Answer how far the agents here are with a broadcast of another node."""
+        if self.peers.reachable(node):
+            self._send_counted(now, node, count)
+
+    # sending ----------------------------------------------------------------------------------------------------------
+    def _out_link(self, node: str) -> LinkOut:
+        link = self._out.get(node)
+        if link is None:
+            link = self._out[node] = LinkOut()
+        return link
+
+    def _send_counted(self, now: float, node: str, frame: AnyFrame, note: FrameNote | None = None) -> None:
+        if not self.peers.reachable(node):
+            return  # all that waited for the node has ended
+        link = self._out_link(node)
+        number = link.number(now, frame if note is None else note)
+        self._actions.append(SendPacket(Packet(VERSION, self.id, node, link.link, number, frame)))
+
+    def _send(self, node: str, frame: AnyFrame) -> None:
+        self._actions.append(SendPacket(Packet(VERSION, self.id, node, self._out_link(node).link, 0, frame)))
+
+    def _to_all(self, frame: AnyFrame) -> Action:
+        return SendPacket(Packet(VERSION, self.id, "", 0, 0, frame))
+
+    def _send_all(self, frame: AnyFrame) -> None:
+        self._actions.append(self._to_all(frame))
+
+    @property
+    def waiting(self) -> int:
+        """Calls of this node that wait."""
+        return len(self._calls.waiting)
+
+    def nodes(self) -> list[NodePeer]:
+        """Return the other nodes that are known."""
+        return self.peers.all()

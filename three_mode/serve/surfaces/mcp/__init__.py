@@ -1,0 +1,1 @@
+"""MCP: agents' handlers and models as tools of other programs, over HTTP and over standard input."""
