@@ -2,10 +2,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 NODE_CLIENT := tests/support/grpc/node
+CLIENTS := tests/support/clients
 .DEFAULT_GOAL := help
 # Compiled modules are kept beside their sources, whatever the shell says: what runs here starts many processes, each in half the time.
 export PYTHONDONTWRITEBYTECODE =
-.PHONY: help venv clients demo hf test lint format docs bench soak wheel lock clean
+.PHONY: help venv npm clients demo hf test lint format docs bench soak wheel lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,11 +22,15 @@ demo: venv ## the main job: 512 agents, a local model, an endpoint, a crash, wit
 hf: ## what models of Hugging Face need, with PyTorch's CPU build; `make test` runs their tests too from then on
 	@$(PYTHON) scripts/venv.py hf
 
-clients: ## Node packages of the clients that tests run, where npm is installed
+npm: # Node packages of clients that tests run, where npm is installed
 	@if command -v npm >/dev/null && [ ! -d $(NODE_CLIENT)/node_modules/@grpc/grpc-js ]; then \
 	  npm install --prefix $(NODE_CLIENT) --no-package-lock --ignore-scripts --no-audit --no-fund --silent; fi
 
-test: venv clients ## all tests that fit in minutes
+clients: venv ## SDKs and frameworks of other makers, in an environment of their own, run against the endpoint
+	@$(PYTHON) scripts/clients.py
+	@$(BIN)/python -m pytest -m clients tests/clients
+
+test: venv npm ## all tests that fit in minutes
 	@$(BIN)/python -m pytest
 
 lint: venv ## formatting, types, the import contract, generated code, secrets

@@ -18,8 +18,10 @@ _left_out = pytest.StashKey[int]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out soak tests, unless `-m` selects them; and those that need PyTorch, where it is not installed."""
-    left_out = [] if config.option.markexpr else [item for item in items if item.get_closest_marker("soak")]
+    """Leaves out tests of soak and of clients, unless `-m` selects them; and those that need PyTorch, where it is not
+    installed."""
+    apart = [item for item in items if item.get_closest_marker("soak") or item.get_closest_marker("clients")]
+    left_out = [] if config.option.markexpr else apart
     if find_spec("torch") is None or find_spec("transformers") is None:
         need_hf = [item for item in items if item.get_closest_marker("hf")]
         if need_hf and os.environ.get(NEED_HF):
