@@ -68,6 +68,8 @@ def read_response(body: bytes, within: float, most_items: int) -> ResponseQuesti
         raise InvalidRequest("the request has no input", field="input", hint="a text, or a list of items")
     if isinstance(given, list) and len(given) > most_items:
         raise InvalidRequest(f"at most {most_items} items a request, not {len(given)}", field="input")
+    if data.keys() <= _PLAIN:
+        return _read_plain(data, given, within)
     for name in _CANNOT.keys() & data.keys():
         if data.pop(name) not in _CANNOT[name]:
             raise UnsupportedParameter(f"{name} cannot be done here", field=name, hint=_HINTS.get(name))
@@ -117,6 +119,26 @@ def read_response(body: bytes, within: float, most_items: int) -> ResponseQuesti
     )
 
 
+def _read_plain(data: dict[str, Any], given: Any, within: float) -> ResponseQuestion:
+    """The same for a body of a few fields that need no look at the others."""
+    stream, store = _flag(data, "stream", False), _flag(data, "store", True)
+    echo = dict(data)
+    del echo["model"]
+    instructions = _text(data, "instructions")
+    said = messages_of(given)
+    request = LLMRequest(
+        messages=[Message("system", instructions), *said] if instructions else said,
+        model=data["model"],
+        within=within,
+        max_tokens=data.get("max_output_tokens"),
+        temperature=data.get("temperature"),
+        top_p=data.get("top_p"),
+    )
+    return ResponseQuestion(request=request, stream=stream, store=store, instructions=instructions, echo=echo)
+
+
+# Fields of most bodies, input aside: see `_read_plain`.
+_PLAIN = {"model", "instructions", "max_output_tokens", "temperature", "top_p", "stream", "store"}
 _ECHOED = {
     *("instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "previous_response_id", "reasoning"),
     *("safety_identifier", "temperature", "text", "tool_choice", "tools", "top_logprobs", "top_p", "user"),
