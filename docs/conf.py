@@ -29,7 +29,9 @@ autodoc_typehints_format = "short"
 
 public_packages = [
     "three_mode",
+    "three_mode.a2a",
     "three_mode.agents",
+    "three_mode.cluster",
     "three_mode.compat.coda",
     "three_mode.compat.dive",
     "three_mode.compat.mrc",
@@ -52,6 +54,7 @@ public_packages = [
     "transports.bus",
     "transports.grpc",
     "transports.http2",
+    "transports.nats",
     "transports.process",
 ]
 option_classes = [
