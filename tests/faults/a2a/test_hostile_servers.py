@@ -199,7 +199,10 @@ async def _as_task(value: dict[str, Any]) -> Any:
     return msgspec.convert(value, Task)
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "no url", "http://", "http://user:secret@127.0.0.1"])
+WITH_A_SECRET = "http://user:secret@127.0.0.1"  # pragma: allowlist secret
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "no url", "http://", WITH_A_SECRET])
 def test_what_is_no_url_is_said_at_once(url: str) -> None:
     with pytest.raises(ConfigurationError):
         A2AClient(url)
