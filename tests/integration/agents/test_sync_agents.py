@@ -108,11 +108,12 @@ def test_arguments_are_those_of_the_other() -> None:
 
 
 _INTERRUPTED = """
-    import os, sys
+    import signal
     from tests.support.agents.agent_cast import Slow
     from three_mode.sync import Orchestrator
 
     if __name__ == "__main__":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
         with Orchestrator(hosts=2) as orc:
             slow = orc.spawn(Slow, 2, name="slow")
             print(*(host.pid for host in orc.table().hosts), flush=True)
