@@ -113,7 +113,7 @@ _INTERRUPTED = """
     from three_mode.sync import Orchestrator
 
     if __name__ == "__main__":
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell began it with &
         with Orchestrator(hosts=2) as orc:
             slow = orc.spawn(Slow, 2, name="slow")
             print(*(host.pid for host in orc.table().hosts), flush=True)
