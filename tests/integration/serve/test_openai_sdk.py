@@ -221,7 +221,9 @@ async def test_dimensions_go_to_the_provider_and_are_refused_where_there_are_non
         assert running.provider.seen[-1].json["user"] == "ann"
         with pytest.raises(openai.BadRequestError, match="dimensions"):
             await sdk.embeddings.create(model="tiny", input="a text", dimensions=2)
+        await sdk.embeddings.create(model="gpt-5", input=[[1, 2, 3]])
+        assert running.provider.seen[-1].json["input"] == [[1, 2, 3]]  # tokens are the provider's to read
         with pytest.raises(openai.BadRequestError, match="input"):
-            await sdk.embeddings.create(model="gpt-5", input=[[1, 2, 3]])
+            await sdk.embeddings.create(model="gpt-5", input=[["a", 2]])
         with pytest.raises(openai.NotFoundError):
             await sdk.embeddings.create(model="agent:nobody", input="a text")
