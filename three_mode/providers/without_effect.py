@@ -29,6 +29,8 @@ def knows(wire: Wire, name: str, value: Any) -> bool:
     """Whether a provider of this wire format takes one of these fields."""
     if wire == "openai":
         return name in _OF_OPENAI
+    if name == "metadata":  # Anthropic's says who asks, and nothing else
+        return wire == "anthropic" and isinstance(value, dict) and set(value) == {"user_id"}
     return wire == "anthropic" and name == "service_tier" and value in _TIERS_OF_ANTHROPIC
 
 
