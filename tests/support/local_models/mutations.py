@@ -189,7 +189,7 @@ LOAD = """
 import os, resource, signal, sys
 from pathlib import Path
 from local_models import LoadOptions
-from local_models.engine.inprocess import InProcessBackend
+from local_models.engine.loading import load_backend
 from local_models.errors import LocalModelError
 from local_models.llama import library
 from tests.support.local_models.mutations import Mutations, originals
@@ -197,7 +197,7 @@ from tests.support.local_models.mutations import Mutations, originals
 def load(path):
     import asyncio
     async def use():
-        backend = await asyncio.to_thread(InProcessBackend, path, LoadOptions(threads=1, sequences=1, context=256))
+        backend = await load_backend(path, LoadOptions(threads=1, sequences=1, context=256))
         from local_models.model import LocalModel
         async with LocalModel(backend, LoadOptions()) as model:
             try:
