@@ -1,12 +1,14 @@
 """A simulated network of nodes in one process: a virtual clock, and packets that are dropped, delayed, reordered and
 duplicated; nodes that are parted, die and come back. Everything follows from a seed.
 
-`History(seed).run()` plays one history and raises `Broken` where a promise of the core is broken. The promises:
+`History(seed).run()` plays one history and raises `Broken` where a promise of the core is broken; in a `LongHistory`,
+nodes are also stopped and go on, some after the others have forgotten them. The promises:
 
 - no tell and no call begins twice, and no stream has a part twice, too few, or out of order
 - no silent loss: a tell arrived or is told as lost; a broadcast arrived or is in a gap; never both
 - a message is handled by the incarnation that it was sent to, and by no other; no two have one epoch
-- each call ends once, at its deadline at the latest; each receipt is settled in its time
+- each call ends once, at its deadline at the latest; each receipt is settled in its time; or, of a node that is
+  stopped, as soon as it goes on
 - once the network is whole again, all nodes agree on who has each name, and nothing is left waiting
 """
 
@@ -47,6 +49,18 @@ class SimNode:
         self.settling: dict[int, float] = {}
         self.cuts: set[str] = set()  # nodes that this one lost sight of at some time
         self.tick_at = float("inf")
+        self.stopped_until = 0.0
+
+    def at(self, when: float, work: Callable[[], None]) -> None:
+        """Do something at a time, or as soon as this node is no longer stopped; nothing if it has died."""
+
+        def work_if_it_runs() -> None:
+            if self.world.now < self.stopped_until:
+                self.world.at(self.stopped_until, work_if_it_runs)
+            elif self.alive:
+                work()
+
+        self.world.at(when, work_if_it_runs)
 
     def done(self) -> None:
         """Carry out the core's actions, and come back at its next tick."""
@@ -58,10 +72,10 @@ class SimNode:
         at = self.core.next_tick
         if at < self.tick_at or self.tick_at <= self.world.now:
             self.tick_at = at
-            self.world.at(at, lambda: self.tick(at))
+            self.at(at, lambda: self.tick(at))
 
     def tick(self, at: float) -> None:
-        if self.alive and at == self.tick_at:
+        if at == self.tick_at:
             self.core.tick(self.world.now)
             self.tick_at = float("inf")
             self.done()
@@ -91,6 +105,10 @@ class Call:
 class History:
     """One history of a few nodes, from a seed."""
 
+    trouble = TROUBLE
+    happenings = (6, 26)
+    """How many things happen, at least and at most."""
+
     def __init__(self, seed: int) -> None:
         self.chance = chance = random.Random(seed)
         self.now = 0.0
@@ -119,11 +137,11 @@ class History:
     def run(self) -> "History":
         """Play the history; Broken where a promise is broken."""
         chance = self.chance
-        for _ in range(chance.randint(6, 26)):
-            self.at(1.2 + chance.random() * (TROUBLE - 1.2), self._something)
-        self.at(TROUBLE, self._heal)
+        for _ in range(chance.randint(*self.happenings)):
+            self.at(1.2 + chance.random() * (self.trouble - 1.2), self._something)
+        self.at(self.trouble, self._heal)
         steps = 0
-        while self._events and self._events[0][0] <= TROUBLE + QUIET:
+        while self._events and self._events[0][0] <= self.trouble + QUIET:
             self.now, _, work = heapq.heappop(self._events)
             work()
             steps += 1
@@ -150,7 +168,7 @@ class History:
         self.parted.clear()
 
     def _something(self) -> None:
-        alive = [node for node in self.nodes if node.alive]
+        alive = [node for node in self.nodes if node.alive and node.stopped_until <= self.now]
         if not alive:
             return
         node = self.chance.choice(alive)
@@ -167,14 +185,14 @@ class History:
         id_ = node.core.ask(self.now, owner, to, call.text, b"question", within, credit=credit)
         self.calls[call.text] = node.calls[id_] = call
         if self.chance.random() < 0.15:
-            self.at(self.now + self.chance.random(), lambda: self._cancel(node, id_))
+            node.at(self.now + self.chance.random(), lambda: self._cancel(node, id_))
 
     def _stream(self, node: SimNode) -> None:
         self._ask(node, self.chance.choice((1, 3)))
 
     def _cancel(self, node: SimNode, id_: int) -> None:
         call = node.calls.pop(id_, None)
-        if node.alive and call is not None:
+        if call is not None:
             node.core.cancel(self.now, id_)
             node.done()
 
@@ -214,11 +232,11 @@ class History:
             del node.agents[name]
         node.core.lose(self.now, lost)
         if self.chance.random() < 0.7:
-            self.at(self.now + 2.0 * self.chance.random(), lambda: self._host_back(node, lost))
+            node.at(self.now + 2.0 * self.chance.random(), lambda: self._host_back(node, lost))
 
     def _host_back(self, node: SimNode, names: list[str]) -> None:
         back = [name for name in names if name not in node.agents and name in node.core.own.claims]
-        if node.alive and back:
+        if back:
             node.begin(back)
             node.done()
 
@@ -268,11 +286,10 @@ class History:
         delay = 0.001 + (self.chance.random() * self.slowest if self.chance.random() < 0.5 else 0.0)
 
         def arrive() -> None:
-            if node.alive:
-                node.core.handle(self.now, packet)
-                node.done()
+            node.core.handle(self.now, packet)
+            node.done()
 
-        self.at(self.now + delay, arrive)
+        node.at(self.now + delay, arrive)
 
     # what the cores ask for -------------------------------------------------------------------------------------------
     def _peer_changed(self, node: SimNode, action: act.PeerChanged) -> None:
@@ -310,11 +327,11 @@ class History:
         node.served[key] = call
         call.granted = frame.credit
         takes = self.chance.choice((0.0, 0.1, 2.0))
-        self.at(self.now + takes, lambda: self._work(node, key, self.chance.choice((0, 2, 6))))
+        node.at(self.now + takes, lambda: self._work(node, key, self.chance.choice((0, 2, 6))))
 
     def _work(self, node: SimNode, key: tuple[str, int], length: int) -> None:
         call = node.served.get(key)
-        if call is None or not node.alive:
+        if call is None:
             return
         if not call.credit:
             del node.served[key]
@@ -327,7 +344,7 @@ class History:
                 call.granted -= 1
                 node.core.part(self.now, *key, b"%d" % call.sent)
                 call.sent += 1
-            self.at(self.now + 0.05, lambda: self._work(node, key, length))
+            node.at(self.now + 0.05, lambda: self._work(node, key, length))
         else:
             del node.served[key]
             node.core.end(self.now, *key)
@@ -345,7 +362,7 @@ class History:
         call = node.calls.pop(action.id, None)
         if call is None:
             raise Broken(f"call {action.id} of {node.id} ends twice")
-        if self.now > call.ends + 1e-6:
+        if self.now > max(call.ends, node.stopped_until) + 1e-6:
             raise Broken(f"{call.text} ended {self.now - call.ends:.3f} s after its deadline")
         if isinstance(action, act.CallEnded) and call.parts != list(range(call.sent)):
             raise Broken(f"{call.text} ended with the parts {call.parts} of {call.sent}")
@@ -386,7 +403,7 @@ class History:
         ends = node.settling.pop(action.ticket, None)
         if ends is None:
             raise Broken(f"receipt {action.ticket} of {node.id} is settled twice")
-        if self.now > ends + 1e-6:
+        if self.now > max(ends, node.stopped_until) + 1e-6:
             raise Broken(f"receipt {action.ticket} of {node.id} is settled {self.now - ends:.3f} s late")
 
     def _nothing(self, node: SimNode, action: act.Action) -> None:
@@ -452,3 +469,15 @@ class History:
                     known = number <= view.before or number in told
                     if not known and not any(first <= number <= last for first, last in gaps):
                         raise Broken(f"broadcast {number} of {sender.id} did not come to {node.id}, in silence")
+
+
+class LongHistory(History):
+    """One history in which nodes are also stopped and go on, some after the others have forgotten them."""
+
+    trouble = 40.0
+    happenings = (30, 50)
+
+    def _stop_for_a_while(self, node: SimNode) -> None:
+        node.stopped_until = min(self.now + self.chance.choice((2.0, 6.0, 14.0, 20.0)), self.trouble)
+
+    DEEDS = (*(deed for deed in History.DEEDS if deed is not History._die), *(_stop_for_a_while,) * 2)

@@ -178,6 +178,30 @@ def test_a_node_that_left_is_not_believed_again() -> None:
     assert one.nodes() == []
 
 
+def test_a_node_that_was_forgotten_and_remembers_this_one_gets_all_messages() -> None:
+    """One that was stopped for minutes took the first frames of the new link for duplicates of the one before."""
+    one, other = two()
+    for _ in range(3):
+        one.tell(0.1, "b-1", "scout/0", "read", b"")
+    pass_on(0.1, one, other)
+    now, states = 0.1, list[str]()
+    while now < 70.0:
+        now += TIMING.heartbeat
+        one.tick(now)
+        states += [action.state for action in one.take() if isinstance(action, act.PeerChanged)]
+    assert states == ["suspected", "lost", "forgotten"]
+    other.tick(now)
+    pass_on(now, one, other)
+    assert one.owner("scout/0") == "b-1"
+    one.tell(now, "b-1", "scout/0", "read", b"")
+    id_ = one.ask(now, "b-1", "scout/0", "think", b"?", 2.0)
+    told, begun = pass_on(now, one, other)
+    assert isinstance(told, act.DeliverTell)
+    assert isinstance(begun, act.BeginCall)
+    other.answer(now, "a-1", begun.frame.id, b"!")
+    assert pass_on(now, one, other) == [act.CallAnswered(id_, b"!")]
+
+
 def test_a_message_for_an_earlier_incarnation_is_told_as_lost() -> None:
     one, other = two()
     one.tell(1.0, "b-1", "scout/0", "read", b"")

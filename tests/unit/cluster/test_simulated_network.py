@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster.simulation import Broken, History
+from tests.support.cluster.simulation import Broken, History, LongHistory
 from three_mode.cluster.core.calls import OutCalls
 from three_mode.cluster.core.casts import CastsOf
 from three_mode.cluster.core.links import LinkIn, LinkOut
@@ -18,15 +18,17 @@ from three_mode.cluster.core.node import ClusterNode
 
 HISTORIES = 10_000
 CHUNK = 1_000
+LONG_HISTORIES = 1_000  # in which nodes are stopped until the others forget them
 ENOUGH = 600  # histories in which a planted fault shows
 
 
-def play(seed: int) -> None:
+def play(seed: int, kind: type[History] = History) -> None:
     """Play one history; a failure says how to repeat it."""
     try:
-        History(seed).run()
+        kind(seed).run()
     except Broken as broken:
-        line = f"python -c 'from tests.support.cluster.simulation import History; History({seed}).run()'"
+        name = kind.__name__
+        line = f"python -c 'from tests.support.cluster.simulation import {name}; {name}({seed}).run()'"
         pytest.fail(f"seed {seed}: {broken}\nto repeat it: {line}")
 
 
@@ -34,6 +36,11 @@ def play(seed: int) -> None:
 def test_the_promises_hold_in_every_history(first: int) -> None:
     for seed in range(first, first + CHUNK):
         play(seed)
+
+
+def test_the_promises_hold_where_nodes_are_stopped_for_long() -> None:
+    for seed in range(LONG_HISTORIES):
+        play(seed, LongHistory)
 
 
 def test_a_seed_is_the_same_history_each_time() -> None:
@@ -146,3 +153,18 @@ def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -
                 return
             complaints.add(str(broken))
     pytest.fail(f"{ENOUGH} histories did not show the fault; what they showed: {complaints or 'nothing'}")
+
+
+def test_links_to_a_forgotten_node_that_begin_as_if_it_were_new_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forget_all(core: ClusterNode, node: str) -> None:
+        for table in (core.names, core._out, core._in, core._casts_of, core._roles):
+            table.pop(node, None)
+
+    monkeypatch.setattr(ClusterNode, "_forget", forget_all)
+    complaints = set()
+    for seed in range(ENOUGH):
+        try:
+            LongHistory(seed).run()
+        except Broken as broken:
+            complaints.add(re.sub(r"tell-\d+ ", "", str(broken)).partition(":")[0])
+    assert {"was lost in silence", "is told as lost after it was handled"} <= complaints

@@ -6,7 +6,8 @@ before is a duplicate. While notes are left and nothing else is sent, the sender
 each frame ends in one of three ways: it arrived once, it is missing and both ends know, or the link was cut and nobody
 can know.
 
-A link that was cut begins anew, with the next `link` number and frame 1; frames of the link before are dropped.
+A link that was cut begins anew, with a later `link` number and frame 1; frames of the link before are dropped. So does
+one to a node that was forgotten meanwhile: that node may remember the link before.
 """
 
 import msgspec
@@ -41,10 +42,10 @@ class LinkOut:
 
     __slots__ = ("floor", "last", "link", "notes", "spoke", "unsure")
 
-    def __init__(self) -> None:
-        self.link, self.last, self.floor = 1, 0, 0
+    def __init__(self, link: int = 1) -> None:
+        self.link, self.last, self.floor = link, 0, 0
         self.notes: dict[int, Note] = {}
-        self.unsure = False
+        self.unsure = link > 1
         """Whether the link began anew, and the other end may not know."""
         self.spoke = 0.0
         """When the last frame or tip was sent."""

@@ -4,7 +4,7 @@ Each verb and each packet may add actions; `take` hands them over. `tick` does w
 called at `next_tick` at the latest.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 
 from three_mode.cluster.core.actions import (
@@ -63,6 +63,7 @@ from three_mode.cluster.core.timing import NodeTiming
 NO_SUCH_NAME, PEER_LOST, OVERLOADED, DEADLINE = "no_such_name", "peer_lost", "overloaded", "deadline_exceeded"
 ROLE = "any:"
 _CALLS = 65536  # calls of this node that may wait at once
+_FORGOTTEN = 1024  # nodes that are forgotten whose frames are counted on if they come back
 _SHARE, _MOST = 0.25, 0.1  # of the time of a receipt, at most so many seconds, for the way of the answer
 
 
@@ -76,6 +77,8 @@ class ClusterNode:
         self.names: dict[str, NamesOf] = {}
         self._out: dict[str, LinkOut] = {}
         self._in: dict[str, LinkIn] = {}
+        self._in_before: OrderedDict[str, LinkIn] = OrderedDict()  # of nodes that are forgotten
+        self._first_link = 1  # number of a new link: later than those to nodes that are forgotten, which may come back
         self._calls, self._served = OutCalls(), ServedCalls()
         self._casts, self._casts_of = OwnCasts(), dict[str, CastsOf]()
         self._owners: dict[str, str] = {}  # agent elsewhere -> the node that is shown to have it
@@ -260,8 +263,19 @@ class ClusterNode:
                 self.names.pop(node, None)
             self._show_surroundings(node)
         elif change.state == "forgotten":
-            for table in (self.names, self._out, self._in, self._casts_of, self._roles):
-                table.pop(node, None)
+            self._forget(node)
+
+    def _forget(self, node: str) -> None:
+        """Forget a node, but not how far its frames came: one that was stopped comes back, and remembers this one."""
+        sent, came = self._out.pop(node, None), self._in.pop(node, None)
+        if sent is not None:
+            self._first_link = max(self._first_link, sent.link + 1)
+        if came is not None:
+            self._in_before[node] = came
+            if len(self._in_before) > _FORGOTTEN:
+                self._in_before.popitem(last=False)
+        for table in (self.names, self._casts_of, self._roles):
+            table.pop(node, None)
 
     def _cut(self, node: str, why: str) -> None:
         """End all that waits for a node, or runs for it."""
@@ -307,7 +321,7 @@ class ClusterNode:
             return
         link = self._in.get(node)
         if link is None:
-            link = self._in[node] = LinkIn()
+            link = self._in[node] = self._in_before.pop(node, LinkIn())
         if packet.link < link.link:
             return  # of before the link was cut
         if link.follows(packet.link):
@@ -586,7 +600,7 @@ class ClusterNode:
     def _out_link(self, node: str) -> LinkOut:
         link = self._out.get(node)
         if link is None:
-            link = self._out[node] = LinkOut()
+            link = self._out[node] = LinkOut(self._first_link)
         return link
 
     def _send_counted(self, now: float, node: str, frame: AnyFrame, note: FrameNote | None = None) -> None:
