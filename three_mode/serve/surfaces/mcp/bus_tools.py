@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -15,6 +14,7 @@ from three_mode.errors import ThreeModeError
 from three_mode.mcp.offered import OfferedTool, TellProgress, ToolAnswer, UnknownTool
 from three_mode.serve.faults import in_words
 from three_mode.serve.surfaces.mcp.content import answer_of
+from three_mode.tools.callable_tool import LONGEST_NAME, fitting_letters
 from three_mode.tools.function import gathered
 from transports.bus import Bus, BusError, Encoded, NamesChanged
 
@@ -25,8 +25,6 @@ LOST = 30.0  # seconds for which the tools of a host that has left are kept: it 
 SETTLED = 0.2  # seconds after a change on the bus until the list is read again: many agents start at once
 MOST_SAID = 500  # characters of a part that a client is told of
 _reports = decoder_for(list[ToolReport])
-_UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
-_LONGEST = 64  # characters of a name that every provider takes
 
 
 @runtime_checkable
@@ -168,12 +166,12 @@ class BusTools:
         found: dict[str, BusTool] = {}
         double: set[str] = set()
         for report in sorted(reports, key=lambda each: (each.group, each.handler)):
-            name = _UNFIT.sub("_", f"{report.group}_{report.handler}")
+            name = fitting_letters(f"{report.group}_{report.handler}")
             known = found.get(name)
             if report.problem:
                 self._warn(f"{report.group}.{report.handler} is no tool: {report.problem}")
-            elif len(name) > _LONGEST:
-                self._warn(f"{report.group}.{report.handler} is no tool: a name has at most {_LONGEST} characters")
+            elif len(name) > LONGEST_NAME:
+                self._warn(f"{report.group}.{report.handler} is no tool: a name has at most {LONGEST_NAME} characters")
             elif known is None:
                 offered = OfferedTool(name, report.description, report.schema, report.streams)
                 found[name] = BusTool(offered, report.group, report.handler)
