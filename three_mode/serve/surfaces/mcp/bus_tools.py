@@ -8,15 +8,16 @@ from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from three_mode.agents.handlers.codec import decoder_for, encode
-from three_mode.agents.wire.orders import HOST, ToolReport
+from three_mode.agents.calling.host_answers import host_answers
+from three_mode.agents.handlers.codec import decoder_for
+from three_mode.agents.wire.orders import HOST, ROLE, ToolReport
 from three_mode.errors import ThreeModeError
 from three_mode.mcp.offered import OfferedTool, TellProgress, ToolAnswer, UnknownTool
 from three_mode.serve.faults import in_words
 from three_mode.serve.surfaces.mcp.content import answer_of
 from three_mode.tools.callable_tool import LONGEST_NAME, fitting_letters
 from three_mode.tools.function import gathered
-from transports.bus import Bus, BusError, Encoded, NamesChanged
+from transports.bus import Bus, NamesChanged
 
 log = logging.getLogger("three_mode.serve")
 ASKED_WITHIN = 2.0  # seconds that a host has to say what its agents offer
@@ -112,7 +113,7 @@ class BusTools:
     def _changed(self, change: Any) -> None:
         """Names came or went. All that agents offer may be another thing now."""
         if not isinstance(change, NamesChanged) or not any(
-            name.startswith(("any:", HOST)) for name in (*change.added, *change.removed)
+            name.startswith((ROLE, HOST)) for name in (*change.added, *change.removed)
         ):
             return
         self._read_at = -KEPT
@@ -145,21 +146,13 @@ class BusTools:
             if began - seen > LOST:
                 del self._seen_at[host]
                 self._by_host.pop(host, None)
-        answers = await asyncio.gather(*map(self._ask_host, hosts), return_exceptions=True)
-        for host, answer in zip(hosts, answers, strict=True):
-            if isinstance(answer, BaseException):  # what it said before still holds
-                if not isinstance(answer, BusError):
-                    raise answer
+        for host, answer in (await host_answers(self._bus, hosts, "tools", _reports, ASKED_WITHIN)).items():
+            if isinstance(answer, Exception):  # what it said before still holds
                 self._warn(f"{host} did not say which tools its agents have: {answer}")
             else:
                 self._by_host[host] = answer
         self._known = self._named(report for reports in self._by_host.values() for report in reports)
         self._read_at = began
-
-    async def _ask_host(self, host: str) -> list[ToolReport]:
-        reply = await self._bus.ask(host, Encoded(encode(None)), topic="tools", within=ASKED_WITHIN)
-        found: list[ToolReport] = _reports(reply.raw)
-        return found
 
     def _named(self, reports: Iterable[ToolReport]) -> dict[str, BusTool]:
         """The tools by their names, in order."""
