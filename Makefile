@@ -2,7 +2,6 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 NODE_CLIENT := tests/support/grpc/node
-CLIENTS := tests/support/clients
 .DEFAULT_GOAL := help
 # Compiled modules are kept beside their sources, whatever the shell says: what runs here starts many processes, each in half the time.
 export PYTHONDONTWRITEBYTECODE =
@@ -27,7 +26,7 @@ npm: # Node packages of clients that tests run, where npm is installed
 	  npm install --prefix $(NODE_CLIENT) --no-package-lock --ignore-scripts --no-audit --no-fund --silent; fi
 
 clients: venv ## SDKs and frameworks of other makers, in an environment of their own, run against the endpoint
-	@$(PYTHON) scripts/clients.py
+	@$(PYTHON) -m scripts.clients
 	@$(BIN)/python -m pytest -m clients tests/clients
 
 test: venv npm ## all tests that fit in minutes

@@ -36,6 +36,26 @@ def installed(*packages: str) -> bool:
     return all(find_spec(package) is not None for package in packages)
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 30.0) -> None:
+    """Waits until a process listens on a port; RuntimeError if it ends, or does not in time."""
+    until = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"{process.args!r} did not come up")
+
+
 @contextmanager
 def granian(*, tls: bool, app: str = APP) -> Iterator[Server]:
     """Runs granian: hyper in Rust, with a Python application."""
@@ -54,9 +74,7 @@ def hypercorn() -> Iterator[Server]:
 
 @contextmanager
 def _process(name: str, *arguments: str, tls: bool, app: str = APP) -> Iterator[Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     certificates = Certificates() if tls else None
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", name, *arguments, "--log-level", "error"]
@@ -67,7 +85,7 @@ def _process(name: str, *arguments: str, tls: bool, app: str = APP) -> Iterator[
         command += ["--port", str(port)] if name == "granian" else ["--bind", f"127.0.0.1:{port}"]
         process = subprocess.Popen([*command, app], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            _wait_for(port, process)
+            wait_for(port, process)
             yield Server(f"{'https' if tls else 'http'}://localhost:{port}", certificates)
         finally:
             process.terminate()
@@ -76,15 +94,3 @@ def _process(name: str, *arguments: str, tls: bool, app: str = APP) -> Iterator[
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError("the benchmark's server did not come up")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks._http2_server import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "k"  # litellm needs one; both endpoints check it
@@ -46,7 +47,7 @@ def litellm_there() -> bool:
 @contextmanager
 def three_mode(bus: str, upstream: str) -> Iterator[Endpoint]:
     """Runs `three-mode serve`."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "three_mode.cli", "serve", "--port", str(port), "--bus", bus]
     command += ["--base-url", f"{upstream}/v1"]
     with _running(command, port, "/healthz", {"THREE_MODE_API_KEYS": KEY}) as pid:
@@ -56,7 +57,7 @@ def three_mode(bus: str, upstream: str) -> Iterator[Endpoint]:
 @contextmanager
 def litellm(folder: Path, upstream: str) -> Iterator[Endpoint]:
     """Runs litellm's proxy with one worker: ours is one process too."""
-    port = _free_port()
+    port = free_port()
     config = folder / "litellm.yaml"
     config.write_text(_CONFIG.format(upstream=upstream, key=KEY))
     command = [str(LITELLM), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
@@ -64,12 +65,6 @@ def litellm(folder: Path, upstream: str) -> Iterator[Endpoint]:
     settings = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION"}
     with _running([*command, "--num_workers", "1"], port, "/health/liveliness", settings) as pid:
         yield Endpoint(f"http://127.0.0.1:{port}", f"sk-{KEY}", pid)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Calls of a tool over MCP: an agent in another process, beside servers of fastmcp and of the official package."""
 
 import asyncio
-import socket
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks._http2_server import installed
+from benchmarks._http2_server import free_port, installed, wait_for
 from benchmarks._mcp_cast import Weather
 from benchmarks._serve_subjects import three_mode
 from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate_async
@@ -63,21 +62,11 @@ def asking(pool: Pool, url: str, tool: str, key: str = "") -> Ask:
 @contextmanager
 def peer(python: str, kind: str) -> Iterator[str]:
     """The URL of a peer's server, in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     command = [python, str(ROOT / "benchmarks" / "_mcp_server.py"), kind, str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        ends = time.monotonic() + STARTED
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert time.monotonic() < ends, f"{kind} does not listen"
-                assert process.poll() is None, f"{kind} has ended"
-                time.sleep(0.1)
+        wait_for(port, process, STARTED)
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         process.kill()

@@ -7,7 +7,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
 
@@ -16,7 +16,6 @@ from local_models.errors import BadOption, EngineFailed, ModelClosed, translate_
 from local_models.files.catalogue import find
 from local_models.gguf import Summary
 from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, with_changes
-from local_models.prompts.answer_check import answer_check
 from local_models.prompts.grammar import exact_grammar, is_small, schema_grammar
 from local_models.prompts.preparing import prepare
 from local_models.prompts.templates import ChatTemplate, Message
@@ -33,6 +32,9 @@ from local_models.prompts.tools import (
 from local_models.replies import Reply, Statistics
 from local_models.stream import Begin, PieceStream, collect_reply
 from local_models.transformers.address import SCHEME, is_hugging_face
+
+if TYPE_CHECKING:
+    from local_models.prompts.answer_check import AnswerCheck
 
 _STATE = struct.Struct("<4s32sI")
 _MAGIC = b"TMS1"
@@ -141,9 +143,10 @@ class LocalModel:
         parts = self._template.render_at_once(messages)
         if parts is None or not self._has_small_grammar(how):
             return None
-        if how.schema is not None and not exact_grammar(how.schema)[1]:
+        grammar, exact = (how.grammar, True) if how.schema is None else exact_grammar(how.schema)
+        if not exact:
             return None  # the answer is checked before it ends
-        request = self._request(parts, how, special=True, pieces=True)
+        request = self._request(parts, how, special=True, pieces=True, grammar=grammar)
         stream = PieceStream(self._starter(request), how.within, None)
         begun = stream.begin_at_once(lambda deliver: self._backend.start_at_once(request, deliver, take), news)
         return stream if begun else None
@@ -176,7 +179,7 @@ class LocalModel:
         else:
             given = list(messages)
             begin = self._slow_starter(lambda until: self._render(given, how, until), how, special=True, pieces=pieces)
-        return PieceStream(begin, how.within, tool_calls, answer_check(how))
+        return PieceStream(begin, how.within, tool_calls, _answer_check(how))
 
     def _stream_text(self, prompt: str | Sequence[int], how: Generate, *, pieces: bool) -> PieceStream:
         if how.tools:
@@ -186,21 +189,31 @@ class LocalModel:
             begin = self._starter(self._request(parts, how, special=False, pieces=pieces, tokens=tokens))
         else:
             begin = self._slow_starter(lambda until: parts, how, special=False, pieces=pieces, tokens=tokens)
-        return PieceStream(begin, how.within, None, answer_check(how))
+        return PieceStream(begin, how.within, None, _answer_check(how))
 
     def _render(self, messages: Sequence[Message], how: Generate, until: float) -> list[str]:
         return self._template.render(messages, shown_tools(how), until=until, within=how.within)
 
     def _request(
-        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, tokens: tuple[int, ...] = ()
+        self,
+        parts: Sequence[str],
+        how: Generate,
+        *,
+        special: bool,
+        pieces: bool,
+        tokens: tuple[int, ...] = (),
+        grammar: str | None = None,
     ) -> GenerationRequest:
+        """`grammar` is that of the answer, where it is made already."""
         free = self._may_call(how)
+        if grammar is None:
+            grammar = self._grammar(how) or (free_call_grammar(how) if free else "")
         return GenerationRequest(
             parts=tuple(parts),
             tokens=tokens,
             special=special,
             options=how,
-            grammar=self._grammar(how) or (free_call_grammar(how) if free else ""),
+            grammar=grammar,
             opens=OPEN if free else "",
             pieces=pieces,
         )
@@ -384,6 +397,14 @@ class LocalModel:
 def _check_text(text: object, field: str) -> None:
     if not isinstance(text, str):
         raise BadOption(f"a text is a string, not {type(text).__name__}", field=field)
+
+
+def _answer_check(how: Generate) -> "AnswerCheck | None":
+    if how.schema is None and not how.tools:
+        return None
+    from local_models.prompts.answer_check import answer_check  # slow to import, and most calls need none
+
+    return answer_check(how)
 
 
 def _checked_tokens(tokens: Any, field: str) -> tuple[int, ...]:

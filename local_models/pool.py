@@ -12,7 +12,6 @@ from typing import Self
 
 from local_models.errors import DeadlineExceeded, ModelClosed, OutOfMemory, translate_errors
 from local_models.files.catalogue import find
-from local_models.gguf import check, summarize
 from local_models.model import LocalModel
 from local_models.options import LoadOptions
 from local_models.transformers.address import is_hugging_face
@@ -88,9 +87,10 @@ class ModelPool:
 
             return needed_bytes(source, self._options_of(name)), 0
         with translate_errors("run local models"):  # numpy comes with the `local` extra
+            from local_models.llama.opening import known_facts
             from local_models.llama.sizing import machine, plan
 
-        summary = summarize(check(str(find(source))))
+        summary = known_facts(str(find(source))).summary
         load_plan = plan(summary, self._options_of(name), machine())
         return summary.file_bytes, load_plan.first_kv_bytes
 

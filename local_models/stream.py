@@ -5,13 +5,15 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from local_models.backend import Deliver, RunningCall
 from local_models.errors import LocalModelError, WorkerDied
-from local_models.prompts.answer_check import AnswerCheck
 from local_models.prompts.tools import ToolCallParser
 from local_models.replies import Piece, Reply, TokenScore
+
+if TYPE_CHECKING:
+    from local_models.prompts.answer_check import AnswerCheck
 
 Begin = Callable[[Deliver], Awaitable[RunningCall]]
 """Starts the call of a stream, which receives its pieces through `Deliver`."""
@@ -26,7 +28,7 @@ class PieceStream(AsyncIterator[Piece]):
     """
 
     def __init__(
-        self, begin: Begin, within: float, tool_calls: ToolCallParser | None, check: AnswerCheck | None = None
+        self, begin: Begin, within: float, tool_calls: ToolCallParser | None, check: "AnswerCheck | None" = None
     ) -> None:
         self._begin, self._within, self._tool_calls, self._check = begin, within, tool_calls, check
         self._items: deque[Piece | LocalModelError] = deque()
@@ -120,7 +122,7 @@ class PieceStream(AsyncIterator[Piece]):
         piece = item if self._tool_calls is None else self._extract_tool_calls(item, self._tool_calls)
         return piece if self._check is None else self._checked(piece, self._check)
 
-    def _checked(self, piece: Piece, check: AnswerCheck) -> Piece:
+    def _checked(self, piece: Piece, check: "AnswerCheck") -> Piece:
         """The piece; that of an answer that does not fit its schema is no last one, and the error follows it."""
         check.feed(piece.text)
         problem = check.problem(piece.finish, piece.tool_calls) if piece.finish is not None else None

@@ -5,22 +5,14 @@ Runs on the standard library alone. A stamp in build/clients remembers what was 
 
 import hashlib
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from scripts.venv import ROOT, run
+
 SCRIPTS = ROOT / "tests" / "support" / "clients"
 WANTED = (SCRIPTS / "python" / "requirements.txt", SCRIPTS / "node" / "package.json")
 ENVIRONMENT = ROOT / "build" / "clients"
 STAMP = ENVIRONMENT / "installed"
-
-
-def run(*command: str) -> None:
-    """Runs a command; if it fails, exits with its output."""
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{done.stdout}\nthree-mode: `{' '.join(command)}` failed with {done.returncode}")
 
 
 def main() -> None:

@@ -214,9 +214,7 @@ class InProcessBackend:
             for name in check_grammar(request.grammar):
                 if len(self._weights.tokenize(name, special=True, start=False)) != 1:
                     raise BadGrammar(f"the grammar names {name}, which is no token of this model", field="grammar")
-        for token in request.options.logit_bias:
-            if int(token) >= self._weights.vocabulary:
-                raise BadOption(f"a token is between 0 and {self._weights.vocabulary - 1}", field="logit_bias")
+        self._check_tokens([int(token) for token in request.options.logit_bias], "logit_bias")
         characters, room = sum(map(len, request.parts)), self.loaded.context
         least = characters // self._longest_token
         if least > room:  # to tokenize it would take seconds

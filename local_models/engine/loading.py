@@ -51,4 +51,5 @@ def _import_rest() -> None:
     """Imports what a loaded model needs."""
     with suppress(Exception):  # who needs it meets the error too, and reports it
         import local_models.engine.inprocess
+        import local_models.prompts.answer_check
         import local_models.prompts.sandbox  # noqa: F401

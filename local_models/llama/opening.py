@@ -51,14 +51,24 @@ def open_model(path: str, options: LoadOptions, *, own_process: bool) -> OpenedM
     """Checks a file, unless that was done before, and loads its weights. Whoever gets them closes them."""
     library()  # a missing engine is reported before a lack of memory
     key = _key(path)
-    kept = read_result(_kept_file(key), FileFacts) if key else None
-    facts = kept or _checked(path)
-    facts = msgspec.structs.replace(facts, summary=msgspec.structs.replace(facts.summary, path=path))
+    facts = _facts(path, key)
     load_plan = plan(facts.summary, options, machine(), own_process=own_process)
     weights = Weights(path, gpu_layers=load_plan.gpu_layers, mmap=options.mmap, special=facts.special)
     if key and weights.special != facts.special and key == _key(path):
         _keep(key, msgspec.structs.replace(facts, special=weights.special))
     return OpenedModel(facts, load_plan, weights)
+
+
+def known_facts(path: str) -> FileFacts:
+    """Returns the facts of a file, which is checked unless that was done before."""
+    return _facts(path, _key(path))
+
+
+def _facts(path: str, key: str) -> FileFacts:
+    kept = read_result(_kept_file(key), FileFacts) if key else None
+    if kept is None:
+        return _checked(path)
+    return msgspec.structs.replace(kept, summary=msgspec.structs.replace(kept.summary, path=path))
 
 
 def _checked(path: str) -> FileFacts:
@@ -82,7 +92,8 @@ def _key(path: str) -> str:
     """Returns the name under which the facts of a file are kept; "" where they are not."""
     try:
         file = _identity(path)
-        checks = [_identity(source) for source in sorted(Path(gguf.__file__).parent.glob("*.py"))]
+        here, checker = Path(__file__), Path(gguf.__file__).parent
+        checks = list(map(_identity, [here, here.with_name("weights.py"), *sorted(checker.glob("*.py"))]))
         if abs(time.time() - file[-1] / 1e9) < FRESH:
             return ""
         facts: tuple[Any, ...] = (os.path.realpath(path), file, checks, library().build)

@@ -16,7 +16,10 @@ T = TypeVar("T")
 def cache_folder() -> Path:
     """Returns the folder of all results, which may not exist."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "three-mode"
+    try:
+        return Path(base).expanduser() / "three-mode"
+    except RuntimeError:  # a user without a home: where nothing can be, nothing is read or written
+        return Path(os.devnull) / "three-mode"
 
 
 def read_result(path: Path, kind: type[T]) -> T | None:

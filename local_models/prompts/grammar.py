@@ -14,7 +14,6 @@ from typing import Any
 from local_models.errors import BadGrammar
 from local_models.prompts.formats import BODIES, EXACT
 from local_models.prompts.number_grammar import (
-    NumberBounds,
     ending,
     integer_body,
     multiples_bodies,
@@ -451,7 +450,7 @@ class _Builder:
         self.exact = False
         if bounds.low is not None and bounds.high is not None and bounds.low > bounds.high:
             raise _NothingFits(at)
-        body = number_body(NumberBounds(*bounds))
+        body = number_body(bounds)
         return self._use("number") if body is None else self._new(body)
 
     def _whole(self, bounds: Bounds, at: str) -> str:

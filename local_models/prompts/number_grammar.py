@@ -7,10 +7,12 @@ digits behind the point; whoever needs to know checks the answer.
 from collections.abc import Callable
 from decimal import Decimal
 
+from local_models.prompts.schemas import Bounds
+
 _DIGITS = 15  # behind the point, and before it beyond the longer bound
 _FRACTION = f'("." [0-9]{{1,{_DIGITS}}})?'
 _LONGEST = 40  # digits of a bound that is held
-MOST_RULES = 400  # of multiples whose last digits do not say what they are
+_MOST_RULES = 400  # of multiples whose last digits do not say what they are
 
 
 def integer_body(low: int | None, high: int | None) -> str | None:
@@ -79,15 +81,7 @@ def _more(count: int) -> str:
 # --- numbers with digits behind the point ---
 
 
-class NumberBounds:
-    """The bounds of a number; `None` is none."""
-
-    def __init__(self, low: Decimal | None, high: Decimal | None, over: bool = False, under: bool = False) -> None:
-        """`over`: the number is above `low`, and not `low` itself; `under` in the same way."""
-        self.low, self.high, self.over, self.under = low, high, over, under
-
-
-def number_body(bounds: NumberBounds) -> str | None:
+def number_body(bounds: Bounds) -> str | None:
     """The GBNF of the numbers within bounds; None: no grammar holds them, or there are none."""
     low, high = bounds.low, bounds.high
     if any(each is not None and not _is_plain(each) for each in (low, high)):
@@ -212,7 +206,7 @@ def multiples_by_ending(divisor: int, low: int, high: int | None) -> tuple[list[
 def multiples_bodies(divisor: int, name: Callable[[int, int], str]) -> tuple[str, dict[str, str]]:
     """The GBNF of the multiples of a whole number from 0 on, and the rules that it needs: what may follow for each
     remainder of the digits that are written so far, and the number of digits that are left. `name` names one."""
-    most = min(_DIGITS, MOST_RULES // divisor)
+    most = min(_DIGITS, _MOST_RULES // divisor)
     alive = [{0}]  # remainders from which so many digits lead to a multiple
     for _ in range(most):
         alive.append(

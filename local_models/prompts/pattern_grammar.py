@@ -5,7 +5,8 @@ answer is checked. A part that may be empty is never repeated as such, since lla
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from local_models.prompts.patterns import Border, Chars, Choice, Node, Range, Repeat, Series, inverse, joined
 

@@ -8,8 +8,9 @@ a group, or looks behind, cannot be matched that way, and is refused by name.
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
+
+from msgspec import Struct
 
 LONGEST = 4096  # characters of a pattern
 DEEPEST = 40  # groups around each other
@@ -45,8 +46,7 @@ class Steps:
 # --- the tree ---
 
 
-@dataclass(frozen=True)
-class Chars:
+class Chars(Struct, frozen=True, dict=True):
     """One character of a set: ranges in order, and categories of Unicode."""
 
     ranges: tuple[Range, ...]
@@ -66,22 +66,19 @@ class Chars:
         return inside is not self.negated
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(Struct, frozen=True):
     """Parts one after the other; none of them: the empty text."""
 
     parts: tuple["Node", ...] = ()
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One of several."""
 
     options: tuple["Node", ...]
 
 
-@dataclass(frozen=True)
-class Repeat:
+class Repeat(Struct, frozen=True):
     """A part several times; `most` of None: without end."""
 
     part: "Node"
@@ -89,16 +86,14 @@ class Repeat:
     most: int | None
 
 
-@dataclass(frozen=True)
-class Ahead:
+class Ahead(Struct, frozen=True):
     """What follows must match, or must not; it takes no character."""
 
     part: "Node"
     wanted: bool
 
 
-@dataclass(frozen=True)
-class Border:
+class Border(Struct, frozen=True):
     """A place between characters: "start", "end", "word" (a border of a word) or "inside" (none)."""
 
     kind: str
@@ -379,8 +374,7 @@ def parsed(pattern: str) -> Node:
 _Instruction = tuple[Chars, int] | tuple[int, int] | tuple[Border, int] | tuple["_Look", int] | None
 
 
-@dataclass(frozen=True, eq=False)
-class _Look:
+class _Look(Struct, frozen=True, eq=False):
     """Whether a program matches here is what is wanted."""
 
     start: int

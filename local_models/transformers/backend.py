@@ -154,9 +154,7 @@ class TransformersBackend:
                 field="tools",
                 hint="give a `chat_template` that has one",
             )
-        for token in how.logit_bias:
-            if int(token) >= self.summary.vocabulary:
-                raise BadOption(f"a token is between 0 and {self.summary.vocabulary - 1}", field="logit_bias")
+        self._check_tokens([int(token) for token in how.logit_bias], self.summary.vocabulary, "logit_bias")
         characters, room = sum(map(len, request.parts)), self.loaded.context
         if characters > _LONGEST_TOKEN * room:  # to tokenize it would take seconds
             raise PromptTooLong(characters // _LONGEST_TOKEN, room - 1)

@@ -42,6 +42,8 @@ from three_mode.channels.http import error_of
 from three_mode.config.secret import Secret
 from three_mode.errors import BadReply, ConfigurationError, DeadlineExceeded, LLMError, ThreeModeError
 from three_mode.handling import DEFAULT_WITHIN
+from three_mode.providers.codec import Headers
+from three_mode.providers.headers import retry_after
 from three_mode.providers.refusals import cleaned, secrets_of
 from transports.http2 import (
     ConnectFailed,
@@ -246,24 +248,22 @@ class A2AClient:
             )
         except TransportError as error:
             raise self.failure(error, within) from None
-        self.check(reply.status, reply.content, reply.header(b"retry-after"))
+        self.check(reply.status, reply.content, reply.headers)
         return reply
 
-    def check(self, status: int, body: bytes, retry_after: bytes | None) -> None:
+    def check(self, status: int, body: bytes, headers: Headers) -> None:
         """Raise what a server refused."""
         if not 200 <= status < 300:
-            told = None if retry_after is None else retry_after.decode("latin-1")
-            raise cleaned(read_http(status, body, self.name, told), self._secrets)
+            raise cleaned(read_http(status, body, self.name, retry_after(headers)), self._secrets)
 
     def result(self, kind: type[Result], body: bytes) -> Result:
         """What a method answered, out of its envelope."""
         assert self._interface is not None
+        found = self._decoded(dict, body)
         if self._interface.protocol_binding != rpc.BINDING:
-            found = self._decoded(dict, body)
             if "error" in found and "id" not in found:
                 raise cleaned(read_http(500, body, self.name, None), self._secrets)
             return self._converted(kind, found)
-        found = self._decoded(dict, body)
         if found.get("error") is not None:
             raise cleaned(read_rpc(found["error"], self.name), self._secrets)
         if "result" not in found:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from three_mode import errors
 from three_mode.errors import LLMError
+from three_mode.providers.refusals import by_status
 
 _INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
@@ -107,14 +108,6 @@ _REFUSED = {
     NO_SUCH_METHOD: errors.NotFound,
     TASK_NOT_FOUND: errors.NotFound,
 }
-_BY_STATUS: dict[int, type[LLMError]] = {
-    401: errors.AuthenticationError,
-    403: errors.PermissionDenied,
-    404: errors.NotFound,
-    408: errors.ServerError,
-    429: errors.RateLimit,
-    503: errors.ProviderOverloaded,
-}
 
 
 def read_rpc(error: Any, server: str) -> LLMError:
@@ -125,7 +118,7 @@ def read_rpc(error: Any, server: str) -> LLMError:
     return _ours(kind, str(error.get("message", "")), server)
 
 
-def read_http(status: int, body: bytes, server: str, retry_after: str | None) -> LLMError:
+def read_http(status: int, body: bytes, server: str, retry_after: float | None) -> LLMError:
     """A refusal over HTTP as ours, whether its body is one of A2A or not."""
     error: Any = None
     try:
@@ -134,18 +127,15 @@ def read_http(status: int, body: bytes, server: str, retry_after: str | None) ->
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     said = str(error.get("message", "")) if isinstance(error, dict) else ""
-    seconds = float(retry_after) if retry_after is not None and retry_after.isdigit() else None
     if isinstance(error, dict) and status not in (401, 403, 429, 503):
         if "code" in error and isinstance(error["code"], int) and error["code"] < 0:  # JSON-RPC with a status
             return read_rpc(error, server)
         kind = _BY_REASON.get(_reason(error))
         if kind is not None:
             return _ours(kind, said, server)
-    refused = _BY_STATUS.get(status, errors.ServerError if status >= 500 else errors.InvalidRequest)
+    refused = by_status(status) if status >= 400 else errors.InvalidRequest  # redirects are not followed
     text = said or f"it answered with HTTP {status}"
-    found = refused(f"{server}: {text[:_LONGEST]}", provider=server)
-    if seconds is not None:
-        found.retry_after = seconds
+    found = refused(f"{server}: {text[:_LONGEST]}", provider=server, retry_after=retry_after)
     if refused is errors.NotFound:
         found.hint = "is the URL that of an A2A agent?"
     return found

@@ -32,7 +32,6 @@ PARAMETERS: dict[str, type[Value]] = {
     CANCEL: TaskRequest,
     SUBSCRIBE: TaskRequest,
 }
-METHODS = frozenset((*PARAMETERS, *PUSH, EXTENDED_CARD))
 
 
 class A2ARequest(Struct, frozen=True):

@@ -3,12 +3,12 @@ holds up no request. Lines that find no room are dropped, and their number is sa
 """
 
 import logging
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Empty, Full, Queue
 
+from three_mode.cli.pipes import write_all
 from three_mode.serve.access_log import log
 
 WAITING = 10_000  # lines
@@ -49,7 +49,7 @@ class AccessLines(logging.Handler):
             if dropped:
                 lines.insert(0, f'{{"dropped":{dropped}}}')
             try:
-                _write(self._output, "".join(f"{line}\n" for line in lines).encode())
+                write_all(self._output, "".join(f"{line}\n" for line in lines).encode())
             except OSError:
                 return  # nobody reads, and nobody will: what comes is dropped
             if not more:
@@ -68,12 +68,6 @@ class AccessLines(logging.Handler):
             except Empty:
                 return lines, True
         return lines, False
-
-
-def _write(output: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(output, view) :]
 
 
 @contextmanager

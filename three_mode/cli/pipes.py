@@ -34,9 +34,7 @@ async def write_output(descriptor: int) -> AsyncIterator[Callable[[bytes], Await
     if not _can_wait(descriptor):
 
         async def write(data: bytes) -> None:
-            left = memoryview(data)
-            while left:
-                left = left[os.write(descriptor, left) :]
+            write_all(descriptor, data)
 
         yield write
         return
@@ -54,6 +52,13 @@ async def write_output(descriptor: int) -> AsyncIterator[Callable[[bytes], Await
         yield write_and_drain
     finally:
         transport.close()
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes bytes, however long that takes."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def _can_wait(descriptor: int) -> bool:

@@ -50,6 +50,7 @@ _SAME = (
     "most_at_once",
     "talks",
     "any_local_model",
+    "mcp_models",
     "access_log",
     "behind_proxy",
 )
@@ -100,7 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--talks", type=Path, metavar="FILE", help="keep conversations there: /v1/conversations, and chats that go on"
     )
-    parser.add_argument("--mcp-models", action="store_true", help="offer the models as a tool of /mcp, too")
+    parser.add_argument(
+        "--mcp-models", action="store_true", default=None, help="offer the models as a tool of /mcp, too"
+    )
     parser.add_argument(
         "--a2a", metavar="NAME", help="the agent whose card is at /.well-known/agent-card.json (default: the only one)"
     )
@@ -150,7 +153,6 @@ def _table(options: argparse.Namespace, config: ConfigTable) -> ServeTable:
     }
     given = {
         "models": None if options.model is None else tuple(options.model),
-        "mcp_models": options.mcp_models or None,
         "origins": None if options.origin is None else tuple(options.origin),
         **{name: getattr(options, name) for name in (*_SAME, *_FILES)},
     }

@@ -4,6 +4,7 @@ handshake  2024-11-05 to 2025-11-25    `initialize` comes first and agrees on a 
 stateless  2026-07-28                  each request carries its version in `_meta`; `server/discover` lists those
 """
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -26,6 +27,7 @@ VERSION_HEADER = b"mcp-protocol-version"
 METHOD_HEADER = b"mcp-method"
 NAME_HEADER = b"mcp-name"
 SESSION_HEADER = b"mcp-session-id"
+FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # what any header may be called
 
 # What `Mcp-Name` repeats of the parameters, for each method that has it.
 NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}

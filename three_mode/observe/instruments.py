@@ -51,7 +51,7 @@ class Instruments:
         self, attributes: Attributes, seconds: float, usage: Usage | None, error: str | None, modality: str
     ) -> None:
         """Record a call to a model. `modality` of the tokens: "text", or "unknown" where there is more than text."""
-        ended = attributes if error is None else {**attributes, "error.type": error}
+        ended = _ended(attributes, error)
         self._inference.record(seconds, ended)
         self._input.record(usage.input_tokens if usage is not None else 0, ended)
         self._output.record(usage.output_tokens if usage is not None else 0, ended)
@@ -65,22 +65,22 @@ class Instruments:
 
     def embeddings(self, attributes: Attributes, seconds: float, usage: Usage | None, error: str | None) -> None:
         """Record a call for vectors."""
-        ended = attributes if error is None else {**attributes, "error.type": error}
+        ended = _ended(attributes, error)
         self._embeddings.record(seconds, ended)
         if usage is not None:
             self._embedded.record(usage.input_tokens, ended)
 
     def operation(self, attributes: Attributes, seconds: float, error: str | None) -> None:
         """Record a call that has no metric of its own."""
-        self._operation.record(seconds, attributes if error is None else {**attributes, "error.type": error})
+        self._operation.record(seconds, _ended(attributes, error))
 
     def agent(self, attributes: Attributes, seconds: float, error: str | None) -> None:
         """Record an invocation of an agent."""
-        self._agent.record(seconds, attributes if error is None else {**attributes, "error.type": error})
+        self._agent.record(seconds, _ended(attributes, error))
 
     def tool(self, attributes: Attributes, seconds: float, error: str | None) -> None:
         """Record an execution of a tool."""
-        self._tool.record(seconds, attributes if error is None else {**attributes, "error.type": error})
+        self._tool.record(seconds, _ended(attributes, error))
 
     def _seconds(self, name: str, words: str) -> Any:
         return self._meter.create_histogram(name, "s", words, explicit_bucket_boundaries_advisory=SECONDS)
@@ -90,3 +90,7 @@ class Instruments:
 
     def _sum(self, name: str, words: str) -> Any:
         return self._meter.create_counter(name, "{token}", words)
+
+
+def _ended(attributes: Attributes, error: str | None) -> Attributes:
+    return attributes if error is None else {**attributes, "error.type": error}

@@ -7,12 +7,11 @@ invoke_agent               the run, where it is not inside an agent's invocation
 
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from three_mode.handling import current
 from three_mode.messages import LLMResponse, ToolCall, Usage
-from three_mode.observe.instruments import Instruments
 from three_mode.observe.span_content import json_text
 from three_mode.observe.span_scope import attach_span, current_span, error_type, mark_failed, opentelemetry
 from three_mode.observe.spans import CallTracer
@@ -65,10 +64,7 @@ class TracedRun:
                 span.set_attribute("gen_ai.tool.call.arguments", json_text(call.arguments))
         began, failed, end = time.perf_counter(), None, ToolEnd()
         try:
-            if self._calls.spans:
-                with current_span(span):
-                    yield end
-            else:
+            with current_span(span) if self._calls.spans else nullcontext():
                 yield end
         except BaseException as error:
             failed = error_type(error)
@@ -78,7 +74,8 @@ class TracedRun:
             if self._calls.content and failed is None and span.is_recording():
                 span.set_attribute("gen_ai.tool.call.result", json_text(end.result))
             span.end()
-            _measured(self._calls.instruments, attributes, time.perf_counter() - began, failed)
+            if self._calls.instruments is not None:
+                self._calls.instruments.tool(attributes, time.perf_counter() - began, failed)
 
     def finished(self, reply: LLMResponse | None, usage: Usage, error: BaseException | None) -> None:
         """Ends the run's span: its last reply, the tokens of all rounds, and the error that ended it."""
@@ -95,8 +92,3 @@ class TracedRun:
         if self._calls.instruments is not None:
             seconds, failed = time.perf_counter() - self._began, None if error is None else error_type(error)
             self._calls.instruments.agent(_RUN, seconds, failed)
-
-
-def _measured(instruments: Instruments | None, attributes: dict[str, Any], seconds: float, error: str | None) -> None:
-    if instruments is not None:
-        instruments.tool(attributes, seconds, error)

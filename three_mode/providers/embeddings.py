@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from three_mode.errors import InvalidRequest, UnsupportedParameter
+from three_mode.errors import UnsupportedParameter
 from three_mode.messages import Embedded, EmbedRequest, Usage
 from three_mode.providers.codec import Outgoing
-from three_mode.providers.pieces import JSON_HEADERS, count_of, encode_json, reading
+from three_mode.providers.pieces import JSON_HEADERS, count_of, encode_json, reading, with_extra
 from three_mode.providers.profile import Profile
 from three_mode.providers.refusals import bad_reply
 
@@ -67,7 +67,7 @@ def _body(request: EmbedRequest, model: str) -> dict[str, Any]:
     body: dict[str, Any] = {"model": model, "input": request.inputs}
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
-    return _with_extra(body, request)
+    return with_extra(body, request.extra)
 
 
 def _openai(request: EmbedRequest, model: str) -> dict[str, Any]:
@@ -83,22 +83,10 @@ def _gemini(request: EmbedRequest, name: str) -> dict[str, Any]:
         each["outputDimensionality"] = request.dimensions
     return {
         "requests": [
-            _with_extra({"content": {"parts": [{"text": text}], "role": "user"}, "model": name, **each}, request)
+            with_extra({"content": {"parts": [{"text": text}], "role": "user"}, "model": name, **each}, request.extra)
             for text in request.texts
         ]
     }
-
-
-def _with_extra(body: dict[str, Any], request: EmbedRequest) -> dict[str, Any]:
-    for key, value in request.extra.items():
-        if key in body:
-            raise InvalidRequest(
-                f"extra.{key} contradicts what the request says itself",
-                field=f"extra.{key}",
-                hint="set it in one place only",
-            )
-        body[key] = value
-    return body
 
 
 def _read_openai(reply: Any) -> tuple[tuple[Vector, ...], int]:

@@ -14,16 +14,7 @@ Body = dict[str, Any]
 def chat_body(request: LLMRequest, model: str, profile: Profile, stream: bool) -> Body:
     """Body of a request."""
     body: Body = {"model": model, "messages": messages(request, profile)}
-    if request.temperature is not None:
-        body["temperature"] = request.temperature
-    if request.top_p is not None:
-        body["top_p"] = request.top_p
-    if request.max_tokens is not None:
-        body[profile.max_tokens_field] = request.max_tokens
-    if request.stop:
-        body["stop"] = list(request.stop)
-    if request.seed is not None:
-        body["seed"] = request.seed
+    _sample(body, request, profile.max_tokens_field)
     if request.tools:
         body["tools"] = [tool(each) for each in request.tools]
     if request.tool_choice is not None and request.tools:
@@ -46,20 +37,25 @@ def completion_body(request: LLMRequest, model: str, profile: Profile, stream: b
         if value is not None:
             raise refuse(profile, name, f"takes no {name} with a bare prompt", "ask with messages")
     body: Body = {"model": model, "prompt": request.prompt}
+    _sample(body, request, "max_tokens")
+    if stream:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+    return body
+
+
+def _sample(body: Body, request: LLMRequest, most: str) -> None:
+    """Adds how the answer is to be sampled. `most` is the field for the most tokens of it."""
     if request.temperature is not None:
         body["temperature"] = request.temperature
     if request.top_p is not None:
         body["top_p"] = request.top_p
     if request.max_tokens is not None:
-        body["max_tokens"] = request.max_tokens
+        body[most] = request.max_tokens
     if request.stop:
         body["stop"] = list(request.stop)
     if request.seed is not None:
         body["seed"] = request.seed
-    if stream:
-        body["stream"] = True
-        body["stream_options"] = {"include_usage": True}
-    return body
 
 
 def messages(request: LLMRequest, profile: Profile) -> list[Body]:

@@ -42,17 +42,30 @@ def merged(body: dict[str, Any], request: LLMRequest, profile: Profile) -> tuple
             pass
         elif key in body and key not in profile.extra:
             if not (isinstance(value, dict) and isinstance(body[key], dict) and not value.keys() & body[key].keys()):
-                raise InvalidRequest(
-                    f"extra.{key} contradicts what the request says itself",
-                    field=f"extra.{key}",
-                    hint="set it in one place only",
-                )
+                raise _contradiction(key)
             body[key] = {**body[key], **value}
         else:
             body[key] = value
     if extra.get("n", 1) != 1 or extra.get("candidate_count", 1) != 1:
         raise UnsupportedParameter("a call has one answer", field="extra.n", hint="use batch() for several")
     return body, headers
+
+
+def with_extra(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds `extra` to a body that is not of a conversation. A field that the body has already is an error."""
+    for key, value in extra.items():
+        if key in body:
+            raise _contradiction(key)
+        body[key] = value
+    return body
+
+
+def _contradiction(key: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"extra.{key} contradicts what the request says itself",
+        field=f"extra.{key}",
+        hint="set it in one place only",
+    )
 
 
 def _headers(value: Any) -> tuple[Header, ...]:

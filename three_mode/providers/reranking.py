@@ -3,11 +3,11 @@
 import math
 from typing import Any
 
-from three_mode.errors import InvalidRequest, UnsupportedParameter
+from three_mode.errors import UnsupportedParameter
 from three_mode.messages import Ranked, Reranked, RerankRequest, Usage
 from three_mode.messages.reranking import best_first
 from three_mode.providers.codec import Outgoing
-from three_mode.providers.pieces import JSON_HEADERS, count_of, encode_json, reading, text_of
+from three_mode.providers.pieces import JSON_HEADERS, count_of, encode_json, reading, text_of, with_extra
 from three_mode.providers.profile import Profile
 
 
@@ -18,15 +18,7 @@ def encode(profile: Profile, request: RerankRequest, model: str) -> Outgoing:
     body: dict[str, Any] = {"model": model, "query": request.query, "documents": request.documents}
     if request.top_n is not None:
         body["top_n"] = request.top_n
-    for key, value in request.extra.items():
-        if key in body:
-            raise InvalidRequest(
-                f"extra.{key} contradicts what the request says itself",
-                field=f"extra.{key}",
-                hint="set it in one place only",
-            )
-        body[key] = value
-    return Outgoing("POST", "/rerank", encode_json(body), JSON_HEADERS)
+    return Outgoing("POST", "/rerank", encode_json(with_extra(body, request.extra)), JSON_HEADERS)
 
 
 def decode(profile: Profile, request: RerankRequest, model: str, body: bytes) -> Reranked:

@@ -1,15 +1,14 @@
 """The agents of a bus that are models: which roles there are, and which of them answer as a model does."""
 
-import asyncio
 import time
 from typing import NamedTuple
 
+from three_mode.agents.calling.host_answers import host_answers
 from three_mode.agents.handlers.codec import decoder_for
-from three_mode.agents.wire.orders import HOST
-from transports.bus import Bus, BusError
+from three_mode.agents.wire.orders import ROLE, host_name
+from transports.bus import Bus
 
 KEPT = 1.0  # seconds for which the word of a host counts, while its roles stay the same
-_ROLE = "any:"  # `any:brain@host-1` says that host-1 has one of the role `brain`
 _roles = decoder_for(list[str])
 
 
@@ -32,33 +31,28 @@ class BusModels:
 
     def has(self, role: str) -> bool:
         """Whether an agent has this role, model or not."""
-        start = f"{_ROLE}{role}@"
+        start = f"{ROLE}{role}@"
         return any(name.startswith(start) for name in self._bus.names())
 
     async def models(self, within: float) -> list[str]:
         """The roles that are models, as all hosts say in so many seconds."""
         by_host: dict[str, set[str]] = {}
         for name in self._bus.names():
-            if name.startswith(_ROLE):
-                role, _, host = name.removeprefix(_ROLE).partition("@")
-                by_host.setdefault(host, set()).add(role)
+            if name.startswith(ROLE):
+                role, _, label = name.removeprefix(ROLE).partition("@")
+                by_host.setdefault(host_name(label), set()).add(role)
         self._said = {host: said for host, said in self._said.items() if host in by_host}
         now = time.monotonic()
         asked = [
-            self._ask(host, frozenset(roles), within)
+            host
             for host, roles in by_host.items()
             if (said := self._said.get(host)) is None or said.until < now or said.roles != roles
         ]
-        await asyncio.gather(*asked)
+        for host, answer in (await host_answers(self._bus, asked, "models", _roles, within)).items():
+            if not isinstance(answer, Exception):
+                self._said[host] = _Said(frozenset(by_host[host]), frozenset(answer), time.monotonic() + KEPT)
         return sorted({role for host, roles in by_host.items() for role in roles if self._is_model(host, role)})
 
     def _is_model(self, host: str, role: str) -> bool:
         said = self._said.get(host)
         return said is None or role in said.models or role not in said.roles
-
-    async def _ask(self, host: str, roles: frozenset[str], within: float) -> None:
-        try:
-            reply = await self._bus.ask(f"{HOST}{host}", None, topic="models", within=within)
-            self._said[host] = _Said(roles, frozenset(_roles(reply.raw)), time.monotonic() + KEPT)
-        except (BusError, ValueError):  # it is busy, has left, or is of another version
-            pass

@@ -62,7 +62,7 @@ class Chat:
                 lambda number: several.SeveralWriter(
                     asked.n, partial(wire_out.ChunkWriter, number, model, created, asked.include_usage, asked.sent)
                 ),
-                source=several.SeveralBackend(self._backend, asked.n),
+                source=several.SeveralStreams(self._backend, several.requests(asked.request, asked.n)),
             )
             return
         await self.streamed(
@@ -91,10 +91,10 @@ class Chat:
         request: LLMRequest,
         written: Callable[[str], AnswerWriter],
         number: str | None = None,
-        source: ChatBackend | None = None,
+        source: ChunkStream | None = None,
     ) -> None:
         """The status goes out with the first chunk: a request that fails before has the status of its error. `source`
-        answers in the place of the backend."""
+        has the chunks, in the place of the backend's answer."""
         model = exchange.model = request.model or ""
         with KnownAs(self._events, model, number) as known:
             writer = written(known)
@@ -103,7 +103,7 @@ class Chat:
                 async with asyncio.timeout(request.within + UNREAD):
                     try:
                         with exchange.while_connected():
-                            async with (source or self._backend).stream(request) as chunks:
+                            async with source or self._backend.stream(request) as chunks:
                                 used = await self._pass_on(exchange, chunks, writer)
                     except ThreeModeError as error:
                         if exchange.status == 0:

@@ -54,19 +54,6 @@ async def _ended(tasks: "Sequence[asyncio.Task[Any]]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class SeveralBackend:
-    """Answers each request several times."""
-
-    def __init__(self, backend: ChatBackend, count: int) -> None:
-        self._backend, self._count = backend, count
-
-    async def chat_completion(self, request: LLMRequest) -> LLMResponse:
-        raise NotImplementedError("several whole answers are no one answer")
-
-    def stream(self, request: LLMRequest) -> "SeveralStreams":
-        return SeveralStreams(self._backend, requests(request, self._count))
-
-
 class SeveralStreams:
     """Streams side by side as one: `NumberedChunk`s as they come; behind the last, the usage of all and a `Finish`."""
 

@@ -9,7 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from three_mode.errors import ConfigurationError
 
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # what every provider takes
+LONGEST_NAME = 64  # characters of a name that every provider takes
+_NAME = re.compile(rf"[a-zA-Z0-9_-]{{1,{LONGEST_NAME}}}")
+_UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 @runtime_checkable
@@ -41,3 +43,8 @@ def checked_name(name: object) -> str:
     raise ConfigurationError(
         f"{name!r} is no name of a tool", hint="give name=: letters, digits, _ and -, at most 64 of them"
     )
+
+
+def fitting_letters(name: str) -> str:
+    """A name from elsewhere with `_` for each character that not every provider takes."""
+    return _UNFIT.sub("_", name)

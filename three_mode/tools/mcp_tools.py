@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -20,11 +19,10 @@ from three_mode.mcp.eras import LIST_CHANGED
 from three_mode.mcp.errors import McpServerFailed
 from three_mode.mcp.rpc import RpcFailure
 from three_mode.tools.arguments import UnfitArguments
+from three_mode.tools.callable_tool import LONGEST_NAME, fitting_letters
 
 log = logging.getLogger("three_mode.mcp")
 AGAIN = 1.0  # seconds between two starts of a server that has ended
-_UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
-_LONGEST = 64
 
 
 class McpTools:
@@ -187,7 +185,7 @@ class McpTools:
         for tool in listed:
             if self._options.only is not None and tool.name not in self._options.only:
                 continue
-            name = _UNFIT.sub("_", self._options.prefix + tool.name)[:_LONGEST]
+            name = fitting_letters(self._options.prefix + tool.name)[:LONGEST_NAME]
             if not name or name in found:
                 log.warning("the tool %.200r of %s is left out: its name is that of another", tool.name, self.name)
             else:

@@ -211,6 +211,7 @@ async def test_guidellms_shape_is_answered(running: Running) -> None:
     [
         ({"suffix": "end"}, "suffix"),
         ({"best_of": 3}, "best_of"),
+        ({"best_of": 0}, "best_of"),
         ({"n": 9}, "n"),
         ({"n": 0}, "n"),
         ({"logprobs": 3, "echo": True}, "logprobs"),

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.support.connection.streams import listening
+
 # Answers one request: its method, headers (in lower case) and message; writes to the client.
 Answer = Callable[[str, dict[str, str], Any, asyncio.StreamWriter], Awaitable[None]]
 
@@ -53,31 +55,13 @@ async def greet(message: Any, writer: asyncio.StreamWriter, more: str = "") -> b
 @asynccontextmanager
 async def served(answer: Answer) -> AsyncIterator[str]:
     """The URL of a server that answers so."""
-    handlers: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        handlers.add(task)
-        try:
-            while True:
-                lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-                headers = {
-                    name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
-                }
-                body = await reader.readexactly(int(headers.get("content-length", 0)))
-                await answer(lines[0].split()[0], headers, json.loads(body) if body else {}, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
-            handlers.discard(task)
+        while True:
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+            await answer(lines[0].split()[0], headers, json.loads(body) if body else {}, writer)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
-    finally:
-        server.close()
-        for task in list(handlers):
-            task.cancel()
-        await asyncio.sleep(0)
+    async with listening(serve) as port:
+        yield f"http://127.0.0.1:{port}/mcp"

@@ -81,3 +81,19 @@ except ImportError as error:
 assert "llama_cpp" not in sys.modules
 """
     assert run(program, str(tmp_path)) == "no_such_module"
+
+
+def test_who_asks_again_for_a_package_that_does_not_import_is_told_why_again(tmp_path: Path) -> None:
+    (tmp_path / "llama_cpp").mkdir()
+    (tmp_path / "llama_cpp" / "__init__.py").write_text("import no_such_module\n")
+    (tmp_path / "llama_cpp" / "llama_cpp.py").write_text("declared = True\n")
+    program = """
+from local_models.llama.bindings import bindings
+assert bindings().declared
+for _ in range(2):
+    try:
+        from llama_cpp import Llama
+    except ImportError as error:
+        print(error.name)
+"""
+    assert run(program, str(tmp_path)) == "no_such_module\nno_such_module"

@@ -1,6 +1,7 @@
 """A file is checked once; one that was changed is checked again, and what is kept on disk may be anything."""
 
 import os
+import pwd
 import shutil
 from pathlib import Path
 
@@ -154,6 +155,24 @@ def test_a_folder_that_cannot_be_written_does_no_harm(kept: Path, model: str) ->
     kept.parent.parent.mkdir(parents=True)
     kept.parent.write_text("a file where the folder should be")
     assert opened(model)[1]
+
+
+def test_a_user_without_a_home_keeps_nothing(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_number: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(opening, "FRESH", 0.0)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert opened(model)[1]
+
+
+def test_who_only_asks_for_facts_gets_those_that_are_kept(kept: Path, model: str, checked: list[str]) -> None:
+    """As a pool does, before it loads the model."""
+    facts = opened(model)[0]
+    assert opening.known_facts(model).summary == facts.summary
+    assert checked == ["check", "find"]
 
 
 def test_what_is_kept_is_bounded(kept: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,13 +238,12 @@ class Actor:
             self.owner.refuse(self, spec, request, error)
             return
         owner, function, trace = self.owner, spec.function, request.trace
+        trace_id, chain = split(trace) if trace else ("", "")
         if owner.journal is not None:
             request = owner.journaled(self, spec, request)
         if owner.session.tracer is not None:
-            trace_id, asked = trace.partition("|")[0], not request.tells
-            function = traced(owner.session.tracer, spec, self.name, trace_id, request.sender, asked)
+            function = traced(owner.session.tracer, spec, self.name, trace_id, request.sender, not request.tells)
         self.turn = turn = self.turn + 1
-        trace_id, chain = split(trace) if trace else ("", "")
         run = Run(self.name, turn, request.deadline, trace_id, chain, self, spec, request, started)
         if spec.plain and not trace and run.deadline == math.inf and owner.journal is None:
             self._call(function, run, args, kwargs)  # its own messages would inherit nothing

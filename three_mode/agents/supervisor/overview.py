@@ -1,18 +1,17 @@
 """Overview of a running system: the table of hosts and agents, and the dead letters, collected from all hosts."""
 
-import asyncio
 import time
 from typing import Any
 
 import msgspec
 
+from three_mode.agents.calling.host_answers import host_answers
 from three_mode.agents.calling.session import Session
-from three_mode.agents.handlers.codec import Decode, decoder_for, encode
+from three_mode.agents.handlers.codec import Decode, decoder_for
 from three_mode.agents.supervisor.hosts import Host, Hosts
 from three_mode.agents.supervisor.roster import Entry, Roster
 from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.orders import AgentReport, HostReport, Table, host_name
-from transports.bus import Encoded
 
 _report = decoder_for(tuple[HostReport, tuple[AgentReport, ...]])
 _dead_letters = decoder_for(tuple[int, tuple[DeadLetter, ...]])
@@ -39,7 +38,7 @@ class Overview:
         agents: list[AgentReport] = []
         silent: list[str] = []
         for host, answer in zip(hosts, answers, strict=True):
-            if isinstance(answer, BaseException):
+            if isinstance(answer, Exception):
                 silent.append(host.label)
                 reports.append(self._report_without_answer(host))
                 continue
@@ -56,19 +55,14 @@ class Overview:
         """Return the dead letters of this process and of the hosts that answer in time, the oldest first."""
         found = self._session.dead_letters.read()
         for answer in await self._ask_all(self._hosts.running, "dead_letters", _dead_letters, within):
-            if not isinstance(answer, BaseException):
+            if not isinstance(answer, Exception):
                 found.extend(answer[1])
         return sorted(found, key=lambda letter: letter.when)
 
     async def _ask_all(self, hosts: list[Host], topic: str, decode: Decode, within: float) -> list[Any]:
         """Return the answer of each host, or the exception in its place."""
-
-        async def ask(host: Host) -> Any:
-            name = host_name(host.label)
-            reply = await self._session.bus.ask(name, Encoded(encode(None)), topic=topic, within=within)
-            return decode(reply.raw)
-
-        return await asyncio.gather(*map(ask, hosts), return_exceptions=True)
+        names = [host_name(host.label) for host in hosts]
+        return list((await host_answers(self._session.bus, names, topic, decode, within)).values())
 
     def _with_restarts(self, report: AgentReport) -> AgentReport:
         """Return a report with all restarts of the agent, also those of its host."""

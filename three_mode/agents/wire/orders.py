@@ -9,6 +9,7 @@ from three_mode.agents.wire.importing import ClassPath
 LISTENED_FOR = 3.0  # seconds that a host sends events of its agents' calls after it was last asked to
 ORCHESTRATOR = "orchestrator"  # name of an orchestrator on the bus
 HOST = "host:"  # prefix of a host's name on the bus
+ROLE = "any:"  # prefix of a role's: `any:brain@host-1` says that host-1 has an agent of the role `brain`
 
 
 def host_name(label: str) -> str:
@@ -18,7 +19,7 @@ def host_name(label: str) -> str:
 
 def role_name(role: str, label: str) -> str:
     """Return the address of the agent of a role in one host that has the least to do."""
-    return f"any:{role}@{label}"
+    return f"{ROLE}{role}@{label}"
 
 
 class SpawnOrder(msgspec.Struct, frozen=True):

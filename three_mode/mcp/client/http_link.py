@@ -104,13 +104,7 @@ class HttpLink:
         for task in list(self._beside):
             task.cancel()
         if self._session is not None:
-            request = Request.to("DELETE", self._url, (*self._headers, *self._agreed()))
-            try:
-                await self._pool.fetch(
-                    request, max_bytes=MOST_OF_AN_ERROR, until=asyncio.get_running_loop().time() + SHORT
-                )
-            except TransportError:
-                pass
+            await self._sent(Request.to("DELETE", self._url, (*self._headers, *self._agreed())))
         await self._pool.aclose()
 
     async def _asked(

@@ -1,13 +1,11 @@
 """How an MCP server is reached, and what it may take."""
 
-import re
 from collections.abc import Mapping
 from typing import Literal
 
 from three_mode.errors import ConfigurationError
 from three_mode.frozen_options import FrozenOptions
-
-_HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+from three_mode.mcp.eras import FIELD_NAME
 
 
 class McpOptions(FrozenOptions, frozen=True, kw_only=True):
@@ -18,7 +16,7 @@ class McpOptions(FrozenOptions, frozen=True, kw_only=True):
     prefix: str = ""  #: goes before the names of its tools, so that those of two servers differ
     only: frozenset[str] | None = None  #: the tools to offer, by the server's names for them; None: all
     headers: Mapping[str, str] = {}  #: for a URL: headers of each request, such as `Authorization`
-    environment: Mapping[str, str] = {}  #: for a command: variables besides PATH, HOME, LANG, SHELL, TERM, TMPDIR, USER
+    environment: Mapping[str, str] = {}  #: of a command, besides HOME, LANG, LOGNAME, PATH, SHELL, TERM, TMPDIR, USER
     directory: str | None = None  #: for a command: where it runs; None: where this process does
     protocol: Literal["auto", "stateless", "handshake"] = "auto"  #: the era to speak; "auto" asks the server
     most_bytes: int = 16 << 20  #: bytes of the longest message; a server that sends a longer one has failed
@@ -32,7 +30,7 @@ class McpOptions(FrozenOptions, frozen=True, kw_only=True):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} is at least 1, not {getattr(self, name)!r}")
         for name, value in self.headers.items():
-            if not _HEADER.fullmatch(name) or not value.isascii() or not value.isprintable():
+            if not FIELD_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
                 raise ConfigurationError(f"the header {name[:100]!r} cannot be sent", hint="ASCII, on one line")
         if self.protocol not in ("auto", "stateless", "handshake"):
             raise ConfigurationError(f"protocol is auto, stateless or handshake, not {self.protocol!r}")

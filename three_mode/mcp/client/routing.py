@@ -5,10 +5,9 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from three_mode.mcp.eras import METHOD_HEADER, NAME_HEADER, NAMED_BY, STATELESS, VERSION_HEADER
+from three_mode.mcp.eras import FIELD_NAME, METHOD_HEADER, NAME_HEADER, NAMED_BY, STATELESS, VERSION_HEADER
 
 _MARK = "x-mcp-header"  # in the schema of an argument: the header that repeats it
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PLAIN = re.compile(r"[\x20-\x7e]*")
 _CODED = re.compile(r"=\?base64\?.*\?=")
 _DEEPEST = 16
@@ -46,7 +45,7 @@ def _marked(schema: Mapping[str, Any], arguments: Mapping[str, Any], depth: int)
         if not isinstance(inner, dict) or value is None:
             continue
         header = inner.get(_MARK)
-        if isinstance(header, str) and _TOKEN.fullmatch(header) and isinstance(value, bool | int | str):
+        if isinstance(header, str) and FIELD_NAME.fullmatch(header) and isinstance(value, bool | int | str):
             yield header, str(value).lower() if isinstance(value, bool) else str(value)
         if isinstance(value, dict) and depth:
             yield from _marked(inner, value, depth - 1)

@@ -1,5 +1,6 @@
 """Which agents of A2A the endpoint has: groups of agents on its bus, and the models that it serves."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -42,18 +43,20 @@ class Offered(Struct, frozen=True):
 
 
 class Offers:
-    """Agents of A2A, by name. Hosts are asked anew now and then, and when a name is not known."""
+    """Agents of A2A, by name. Hosts are asked when all are wanted or a name is unknown, at most once in 2 seconds."""
 
     def __init__(self, endpoint: EndpointState) -> None:
         self._endpoint = endpoint
         self._known: dict[str, Offered] = {}
         self._asked = float("-inf")
+        self._asking = asyncio.Lock()
 
     async def all(self) -> dict[str, Offered]:
         """Each agent, by its name."""
-        if time.monotonic() - self._asked > ASKED_FOR:
-            self._known = await self._ask()
-            self._asked = time.monotonic()
+        async with self._asking:  # who comes meanwhile takes the same answers
+            if time.monotonic() - self._asked > ASKED_FOR:
+                self._known = await self._ask()
+                self._asked = time.monotonic()
         return self._known
 
     async def find(self, name: str) -> Offered | None:

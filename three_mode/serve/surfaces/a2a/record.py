@@ -220,7 +220,7 @@ class TaskRecord:
     def task(self, history: int | None = None, artifacts: bool = True) -> Task:
         """The task now, with so many of its last messages; None: with all."""
         told = self.history if history is None else self.history[-history:] if history else []
-        results = tuple(artifact.value() for artifact in self._artifacts) if artifacts else ()
+        results = tuple(self.results()) if artifacts else ()
         return Task(
             id=self.id,
             context_id=self.context,

@@ -138,8 +138,6 @@ class TaskStore:
     def page(self, owner: bytes, agent: str, asked: ListTasksRequest) -> ListTasksResponse:
         """A page of this owner's tasks at this agent, those that changed last first."""
         self.expire()
-        if asked.history_length is not None and asked.history_length < 0:
-            raise A2AFault(INVALID_PARAMS, "historyLength is at least 0", "historyLength")
         since = _read_time(asked.status_timestamp_after) if asked.status_timestamp_after else float("-inf")
         wanted = None if asked.status is TaskState.UNSPECIFIED else asked.status
         found = [

@@ -183,8 +183,7 @@ class A2ASurface:
 
     # methods ----------------------------------------------------------------------------------------------------------
     async def _send(self, asked: TaskCall, parameters: SendMessageRequest, binding: Binding) -> None:
-        how = parameters.configuration
-        history = _checked_history(how.history_length if how is not None else None)
+        how, history = parameters.configuration, _history_of(parameters)
         record = self._begin(asked, parameters)
         if how is None or not how.return_immediately:
             with asked.exchange.while_connected():
@@ -192,8 +191,7 @@ class A2ASurface:
         await _answer(asked, binding, StreamResponse(task=record.task(history)))
 
     async def _stream(self, asked: TaskCall, parameters: SendMessageRequest, binding: Binding) -> None:
-        how = parameters.configuration
-        history = _checked_history(how.history_length if how is not None else None)
+        history = _history_of(parameters)
         record = self._begin(asked, parameters)
         await self._tell_events(asked, record, binding, history)
 
@@ -202,6 +200,7 @@ class A2ASurface:
         await _answer(asked, binding, record.task(_checked_history(parameters.history_length)))
 
     async def _list(self, asked: TaskCall, parameters: ListTasksRequest, binding: Binding) -> None:
+        _checked_history(parameters.history_length)
         await _answer(asked, binding, self.store.page(asked.owner, asked.agent.name, parameters))
 
     async def _cancel(self, asked: TaskCall, parameters: TaskRequest, binding: Binding) -> None:
@@ -323,6 +322,11 @@ def _check_offered(method: str) -> None:
         raise A2AFault(UNSUPPORTED, "this endpoint has no extended card")
     if method not in rpc.PARAMETERS:
         raise A2AFault(NO_SUCH_METHOD, f"no method {method[:100]!r}; there are {', '.join(rpc.PARAMETERS)}")
+
+
+def _history_of(parameters: SendMessageRequest) -> int | None:
+    how = parameters.configuration
+    return _checked_history(None if how is None else how.history_length)
 
 
 def _checked_history(length: int | None) -> int | None:

@@ -2,21 +2,22 @@
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from three_mode.agents.handlers.codec import decoder_for, encode
-from three_mode.agents.wire.orders import HOST, ToolReport
+from three_mode.agents.calling.host_answers import host_answers
+from three_mode.agents.handlers.codec import decoder_for
+from three_mode.agents.wire.orders import HOST, ROLE, ToolReport
 from three_mode.errors import ThreeModeError
 from three_mode.mcp.offered import OfferedTool, TellProgress, ToolAnswer, UnknownTool
 from three_mode.serve.faults import in_words
 from three_mode.serve.surfaces.mcp.content import answer_of
+from three_mode.tools.callable_tool import LONGEST_NAME, fitting_letters
 from three_mode.tools.function import gathered
-from transports.bus import Bus, BusError, Encoded, NamesChanged
+from transports.bus import Bus, NamesChanged
 
 log = logging.getLogger("three_mode.serve")
 ASKED_WITHIN = 2.0  # seconds that a host has to say what its agents offer
@@ -25,8 +26,6 @@ LOST = 30.0  # seconds for which the tools of a host that has left are kept: it 
 SETTLED = 0.2  # seconds after a change on the bus until the list is read again: many agents start at once
 MOST_SAID = 500  # characters of a part that a client is told of
 _reports = decoder_for(list[ToolReport])
-_UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
-_LONGEST = 64  # characters of a name that every provider takes
 
 
 @runtime_checkable
@@ -114,7 +113,7 @@ class BusTools:
     def _changed(self, change: Any) -> None:
         """Names came or went. All that agents offer may be another thing now."""
         if not isinstance(change, NamesChanged) or not any(
-            name.startswith(("any:", HOST)) for name in (*change.added, *change.removed)
+            name.startswith((ROLE, HOST)) for name in (*change.added, *change.removed)
         ):
             return
         self._read_at = -KEPT
@@ -147,33 +146,25 @@ class BusTools:
             if began - seen > LOST:
                 del self._seen_at[host]
                 self._by_host.pop(host, None)
-        answers = await asyncio.gather(*map(self._ask_host, hosts), return_exceptions=True)
-        for host, answer in zip(hosts, answers, strict=True):
-            if isinstance(answer, BaseException):  # what it said before still holds
-                if not isinstance(answer, BusError):
-                    raise answer
+        for host, answer in (await host_answers(self._bus, hosts, "tools", _reports, ASKED_WITHIN)).items():
+            if isinstance(answer, Exception):  # what it said before still holds
                 self._warn(f"{host} did not say which tools its agents have: {answer}")
             else:
                 self._by_host[host] = answer
         self._known = self._named(report for reports in self._by_host.values() for report in reports)
         self._read_at = began
 
-    async def _ask_host(self, host: str) -> list[ToolReport]:
-        reply = await self._bus.ask(host, Encoded(encode(None)), topic="tools", within=ASKED_WITHIN)
-        found: list[ToolReport] = _reports(reply.raw)
-        return found
-
     def _named(self, reports: Iterable[ToolReport]) -> dict[str, BusTool]:
         """The tools by their names, in order."""
         found: dict[str, BusTool] = {}
         double: set[str] = set()
         for report in sorted(reports, key=lambda each: (each.group, each.handler)):
-            name = _UNFIT.sub("_", f"{report.group}_{report.handler}")
+            name = fitting_letters(f"{report.group}_{report.handler}")
             known = found.get(name)
             if report.problem:
                 self._warn(f"{report.group}.{report.handler} is no tool: {report.problem}")
-            elif len(name) > _LONGEST:
-                self._warn(f"{report.group}.{report.handler} is no tool: a name has at most {_LONGEST} characters")
+            elif len(name) > LONGEST_NAME:
+                self._warn(f"{report.group}.{report.handler} is no tool: a name has at most {LONGEST_NAME} characters")
             elif known is None:
                 offered = OfferedTool(name, report.description, report.schema, report.streams)
                 found[name] = BusTool(offered, report.group, report.handler)

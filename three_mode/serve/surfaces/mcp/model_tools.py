@@ -70,7 +70,7 @@ class ModelTools:
         return ToolAnswer([{"type": "text", "text": reply.content}])
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
-        return lambda: None  # the models of an endpoint are those that it started with
+        return lambda: None  # nobody says when models come and go: a client reads the list anew
 
 
 def _wrong(arguments: dict[str, Any]) -> str | None:

@@ -148,7 +148,7 @@ class McpSurface:
     async def _respond(self, exchange: AsgiExchange, request: RpcRequest, within: float) -> None:
         token = progress_token(request.params)
         tell = None
-        if token is not None and "text/event-stream" in (exchange.header(b"accept") or ""):
+        if token is not None and _takes_events(exchange):
             tell = partial(_tell_progress, exchange, token)
         try:
             with exchange.while_connected():
@@ -203,13 +203,13 @@ class McpSurface:
     async def _follow(self, exchange: AsgiExchange) -> None:
         """The stream of notifications of the handshake era."""
         version = exchange.header(VERSION_HEADER)
-        if version in STATELESS or "text/event-stream" not in (exchange.header(b"accept") or ""):
+        if version in STATELESS or not _takes_events(exchange):
             raise Refused(fault(405, f"{PATH} takes POST; a GET is for events of {HANDSHAKE[0]}", "method_not_allowed"))
         await self._listen(exchange, b": listening\n\n", True, None)
 
     async def _subscribe(self, exchange: AsgiExchange, request: RpcRequest) -> None:
         """The same of the stateless era."""
-        if "text/event-stream" not in (exchange.header(b"accept") or ""):
+        if not _takes_events(exchange):
             raise Refused(fault(406, "a subscription is answered with events", "not_acceptable"))
         said, tools = self._server.acknowledgement(request.id, request.params)
         await self._listen(exchange, _event(said), tools, request.id)
@@ -267,6 +267,10 @@ async def _tell_progress(exchange: AsgiExchange, token: RequestId, count: int, t
         await exchange.begin(EVENTS)
     said = {"progressToken": token, "progress": count, "message": text}
     await exchange.write(_event(write_notification(PROGRESS, said)))
+
+
+def _takes_events(exchange: AsgiExchange) -> bool:
+    return "text/event-stream" in (exchange.header(b"accept") or "")
 
 
 def _event(message: bytes) -> bytes:

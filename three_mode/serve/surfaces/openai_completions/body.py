@@ -51,8 +51,8 @@ def read_completions(body: bytes, within: float, most_messages: int = 0) -> Comp
     data = json_object(body)
     prompts = _prompts(data.pop("prompt", None))
     choices = _count(data.pop("n", None), "n")
-    best_of = _count(data.pop("best_of", None) or choices, "best_of")
-    if best_of != choices:
+    best_of = data.pop("best_of", None)
+    if best_of is not None and _count(best_of, "best_of") != choices:
         raise UnsupportedParameter("best_of is n, or left out: no answers are thrown away", field="best_of")
     if len(prompts) * choices > MOST_ANSWERS:
         raise InvalidRequest(f"at most {MOST_ANSWERS} answers a request", field="prompt", hint="send several requests")

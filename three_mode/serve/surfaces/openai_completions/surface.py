@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 from secrets import token_hex
 
-from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.serve import several
 from three_mode.serve.asgi import AsgiExchange
 from three_mode.serve.asked_as import KnownAs
@@ -42,7 +41,7 @@ class CompletionsSurface:
         if asked.stream and len(asked.requests) == 1:
             await chat.streamed(exchange, asked.requests[0], partial(self._writer, asked), number)
         elif asked.stream:
-            source = _Several(self._backend, asked)
+            source = several.SeveralStreams(self._backend, asked.requests)
             await chat.streamed(exchange, asked.requests[0], partial(self._several_writer, asked), number, source)
         else:
             await self._whole(exchange, asked, number)
@@ -76,16 +75,3 @@ class CompletionsSurface:
         told = self._endpoint.told
         assert told is not None
         return told
-
-
-class _Several:
-    """Answers all requests of a question, as one stream."""
-
-    def __init__(self, backend: ChatBackend, asked: CompletionsQuestion) -> None:
-        self._backend, self._asked = backend, asked
-
-    async def chat_completion(self, request: LLMRequest) -> LLMResponse:
-        raise NotImplementedError("several whole answers are no one answer")
-
-    def stream(self, request: LLMRequest) -> several.SeveralStreams:  # the first of them
-        return several.SeveralStreams(self._backend, self._asked.requests)
