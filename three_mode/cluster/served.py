@@ -67,11 +67,6 @@ class Served:
         self._calls: dict[Key, Call] = {}
         self._streams: dict[Key, ServedStream] = {}
 
-    @property
-    def open(self) -> int:
-        """Number of calls that are being served."""
-        return len(self._calls) + len(self._streams)
-
     # tells and asks ---------------------------------------------------------------------------------------------------
     def tell(self, node: str, frame: TellFrame) -> None:
         """Give a message to its agent."""

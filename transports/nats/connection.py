@@ -30,8 +30,6 @@ class NatsConnection:
         changed: Callable[[bool], None] = lambda connected: None,
     ) -> None:
         self.options, self._failed, self._changed = options, failed, changed
-        self.dropped = 0
-        """Messages that were not sent: there was no connection, or too many waited."""
         self._client: Any = None
         self._subscriptions: list[tuple[str, Callable[[bytes], None]]] = []
         self._queue: deque[tuple[str, bytes]] = deque()
@@ -132,6 +130,10 @@ class NatsConnection:
     async def close(self) -> None:
         """Send what is queued, then close."""
         self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:  # one of them takes from the same queue
+            await asyncio.wait(self._tasks)
         client, self._client = self._client, None
         try:
             if client is not None and client.is_connected:
@@ -142,10 +144,6 @@ class NatsConnection:
         except _caught():
             pass  # the others notice by its silence
         finally:
-            for task in self._tasks:
-                task.cancel()
-            if self._tasks:
-                await asyncio.wait(self._tasks)
             if client is not None:
                 await _close(client)
 
@@ -208,7 +206,6 @@ class NatsConnection:
     def publish(self, subject: str, payload: bytes) -> bool:
         """Send a message; False where it is dropped: there is no connection, or too much waits already."""
         if not self.connected or self._queued + len(payload) > self.options.queue_bytes:
-            self.dropped += 1
             return False
         self._queue.append((subject, payload))
         self._queued += len(payload)
@@ -226,12 +223,10 @@ class NatsConnection:
         subject, payload = self._queue.popleft()
         self._queued -= len(payload)
         if not self.connected:
-            self.dropped += 1
             return
         try:
             await self._client.publish(subject, payload)
         except _caught() as error:
-            self.dropped += 1
             self._failed(error)
 
 
