@@ -79,7 +79,7 @@ class OrchestratorOptions:
     `three_mode.agents.handlers.tracing:OpenTelemetry` is one; a function of your own may set up an exporter first."""
     talks: str = ""
     """File of conversations that `agent.talk` and `orc.talk` keep, shared by all hosts; empty: none."""
-    keep: "KeepOptions | str" = ""
+    keep: KeepOptions | str = ""
     """Where `agent.keep` keeps states: a file, which a program that is started anew goes on with; `nats`, for all
     nodes of a cluster; or `KeepOptions`. Empty: the memory of the orchestrator, which outlives hosts."""
     stop_within: float = 5.0

@@ -13,7 +13,7 @@ import msgspec
 
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.keeping.bus_store import unknown
-from three_mode.agents.keeping.values import Claimed, KeepClaim, KeepWrite, Snapshot, outranked, removed
+from three_mode.agents.keeping.values import Claimed, KeepClaim, KeepWrite, KeptState, outranked, removed
 from three_mode.errors import ModeUnavailable, StateNotKept
 from transports.nats import KeyValues, NatsConnection, NatsError, NatsUnreachable, OtherRevision
 
@@ -31,7 +31,7 @@ class KeptRecord(msgspec.Struct, frozen=True, array_like=True):
     """1; it stays in front in all versions."""
     incarnation: str
     rank: str
-    snapshot: Snapshot | None = None
+    snapshot: KeptState | None = None
 
 
 _record = decoder_for(KeptRecord)
@@ -54,7 +54,7 @@ class NatsStore:
         return cls(values)
 
     async def claim(self, claims: Sequence[KeepClaim]) -> Claimed:
-        found: dict[str, Snapshot] = {}
+        found: dict[str, KeptState] = {}
         refused: dict[str, str] = {}
 
         async def one(claim: KeepClaim) -> None:

@@ -21,7 +21,7 @@ from tests.support.agents.supervision import kill
 from three_mode import Orchestrator
 from three_mode.agents.keeping.file import SnapshotFile
 from three_mode.agents.keeping.options import KeepOptions
-from three_mode.agents.keeping.values import KeepClaim, KeepWrite, Snapshot
+from three_mode.agents.keeping.values import KeepClaim, KeepWrite, KeptState
 from three_mode.errors import ConfigurationError, StateNotKept, ThreeModeError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -117,7 +117,7 @@ async def test_hosts_that_are_killed_while_agents_keep_lose_nothing_that_was_ans
 
 
 def write(file: SnapshotFile, number: int, size: int) -> None:
-    assert file.write([KeepWrite(AGENT, "one", Snapshot.of(1, number.to_bytes(4) * size))]) == {}
+    assert file.write([KeepWrite(AGENT, "one", KeptState.of(1, number.to_bytes(4) * size))]) == {}
 
 
 def test_a_full_disk_is_an_error_and_the_last_state_stays(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_an_earlier_incarnation_is_told_so_and_overwrites_nothing(tmp_path: Path
     file.claim([KeepClaim(AGENT, "one")])
     write(file, 1, 10)
     assert other.claim([KeepClaim(AGENT, "two")]).found[AGENT].state == (1).to_bytes(4) * 10
-    late = [KeepWrite(AGENT, "one", Snapshot.of(1, b"late"))]
+    late = [KeepWrite(AGENT, "one", KeptState.of(1, b"late"))]
     assert file.write(late) == {AGENT: f"a later incarnation of {AGENT} has begun, and this one keeps nothing any more"}
     assert other.claim([KeepClaim(AGENT, "three")]).found[AGENT].state == (1).to_bytes(4) * 10
     other.remove([AGENT])

@@ -12,7 +12,7 @@ from tests.support.cluster.nodes import new_name
 from tests.support.cluster.server import NatsServer
 from three_mode import Orchestrator
 from three_mode.agents import KeepOptions
-from three_mode.agents.keeping.values import KeepClaim, KeepWrite, Snapshot, rank_of
+from three_mode.agents.keeping.values import KeepClaim, KeepWrite, KeptState, rank_of
 from three_mode.cluster import Cluster
 from three_mode.cluster.kept import NatsStore, key_of
 from three_mode.errors import ConfigurationError, StateNotKept
@@ -42,8 +42,8 @@ def node(url: str, cluster: str, name: str, hosts: int = 0) -> Orchestrator:
     return Orchestrator(hosts=hosts, name=f"{cluster}-{name}", cluster=of, options=options(KEPT))
 
 
-def snapshot(number: int) -> Snapshot:
-    return Snapshot.of(1, str(number).encode())
+def snapshot(number: int) -> KeptState:
+    return KeptState.of(1, str(number).encode())
 
 
 async def test_a_key_is_replaced_at_its_revision_alone(connection: NatsConnection) -> None:
@@ -108,7 +108,7 @@ async def test_a_lower_rank_gets_no_place_where_incarnations_are_numbered(connec
 async def test_a_state_above_the_limit_of_the_server_is_refused_alone(connection: NatsConnection) -> None:
     store = await NatsStore.open(connection, "city", 30.0)
     await store.claim([KeepClaim("a/0", "one"), KeepClaim("a/1", "two")])
-    large = Snapshot.of(1, bytes(1024 * 1024))
+    large = KeptState.of(1, bytes(1024 * 1024))
     refused = await store.write([KeepWrite("a/0", "one", large), KeepWrite("a/1", "two", snapshot(1))])
     assert refused == {"a/0": "the state has 1048576 bytes, and the NATS server takes 1047552 (max_payload)"}
 

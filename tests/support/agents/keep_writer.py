@@ -13,7 +13,7 @@ from functools import partial
 from three_mode.agents.keeping.file_store import FileStore
 from three_mode.agents.keeping.keeper import Keeper
 from three_mode.agents.keeping.options import KeepOptions
-from three_mode.agents.keeping.values import KeepClaim, KeepWrite, Snapshot
+from three_mode.agents.keeping.values import KeepClaim, KeepWrite, KeptState
 
 AGENT = "writer/0"
 SIZE = 3000
@@ -25,7 +25,7 @@ def state_of(number: int) -> bytes:
     return number.to_bytes(4) * SIZE
 
 
-def number_in(snapshot: Snapshot | None) -> int:
+def number_in(snapshot: KeptState | None) -> int:
     """Return the number of a state, which is whole."""
     if snapshot is None:
         return 0
@@ -60,7 +60,7 @@ async def main(path: str, step: str) -> None:
         if turn == 3 and step in _STATEMENTS:
             assert store._file is not None
             store._file._file.set_trace_callback(partial(kill_self_at, _STATEMENTS[step]))
-        await keeper.keep(KeepWrite(AGENT, incarnation, Snapshot.of(1, state_of(number))))
+        await keeper.keep(KeepWrite(AGENT, incarnation, KeptState.of(1, state_of(number))))
         if turn == 3 and step == "returned":
             kill_self()
         say("kept", number)

@@ -7,7 +7,7 @@ import msgspec
 
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
-from three_mode.agents.keeping.values import Claimed, KeepClaim, KeepWrite, KeptStore, Snapshot
+from three_mode.agents.keeping.values import Claimed, KeepClaim, KeepWrite, KeptState, KeptStore
 from three_mode.agents.wire.orders import ORCHESTRATOR
 from three_mode.errors import StateNotKept, ThreeModeError
 from transports.bus import BusError, Encoded
@@ -63,7 +63,7 @@ class OrdersOfHosts:
         """Answer claims, as many as there is room for."""
         claims: list[KeepClaim] = _claims(raw)
         claimed, room = await self._store.claim(claims), _ORDER_BYTES
-        found: dict[str, Snapshot] = {}
+        found: dict[str, KeptState] = {}
         for agent, snapshot in claimed.found.items():
             if found and len(snapshot.state) > room:
                 break

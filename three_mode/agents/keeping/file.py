@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from three_mode.agents.keeping.options import KeepOptions
-from three_mode.agents.keeping.values import Claimed, KeepClaim, KeepWrite, Snapshot, outranked, removed
+from three_mode.agents.keeping.values import Claimed, KeepClaim, KeepWrite, KeptState, outranked, removed
 from three_mode.errors import ConfigurationError, StateNotKept
 from three_mode.wal import use_wal
 
@@ -66,7 +66,7 @@ class SnapshotFile:
     # snapshots --------------------------------------------------------------------------------------------------------
     def claim(self, claims: Sequence[KeepClaim]) -> Claimed:
         """Give places to incarnations, and return the last snapshots."""
-        found: dict[str, Snapshot] = {}
+        found: dict[str, KeptState] = {}
         refused: dict[str, str] = {}
         with self._writing():
             for claim in claims:
@@ -79,7 +79,7 @@ class SnapshotFile:
                 if row is None:
                     refused[claim.agent] = outranked(claim.agent)
                 elif row[0] is not None:
-                    found[claim.agent] = Snapshot(*row)
+                    found[claim.agent] = KeptState(*row)
         return Claimed(found, refused)
 
     def write(self, writes: Sequence[KeepWrite]) -> dict[str, str]:

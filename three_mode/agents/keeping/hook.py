@@ -14,7 +14,7 @@ from three_mode.agents.handlers.codec import (
     encode_exact,
 )
 from three_mode.agents.handlers.extensions import is_open
-from three_mode.agents.keeping.values import Snapshot
+from three_mode.agents.keeping.values import KeptState
 from three_mode.errors import BadCall, ConfigurationError, StateNotKept
 
 _DATA = "keep data: numbers, text, lists, dicts, dataclasses, models of pydantic"
@@ -44,7 +44,7 @@ class StateHook:
         self._decode = decoder_for(self._hint)
         self._encode = encode_exact if is_open(self._hint) else encode
 
-    def snapshot(self, agent: str, state: Any, largest: int) -> Snapshot:
+    def snapshot(self, agent: str, state: Any, largest: int) -> KeptState:
         """Return the snapshot of a state, or raise BadCall for one that cannot be kept, or not restored."""
         try:
             raw = self._encode(state)
@@ -60,9 +60,9 @@ class StateHook:
             raise self._bad(
                 agent, f"does not fit {self._title}.restored, which takes {wanted}: {error}", None
             ) from None
-        return Snapshot.of(self._version, raw)
+        return KeptState.of(self._version, raw)
 
-    def arguments(self, agent: str, snapshot: Snapshot) -> tuple[Any, ...]:
+    def arguments(self, agent: str, snapshot: KeptState) -> tuple[Any, ...]:
         """Return what `restored` is called with, or raise StateNotKept for a snapshot that it cannot take.
 
         A snapshot of another version is plain data: the hint speaks of this version.

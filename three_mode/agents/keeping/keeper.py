@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from three_mode.agents.keeping.values import KeepClaim, KeepWrite, KeptStore, Snapshot, not_kept
+from three_mode.agents.keeping.values import KeepClaim, KeepWrite, KeptState, KeptStore, not_kept
 from three_mode.errors import StateNotKept
 
 _CLAIMS = 64  # claims that the store answers at once, each with a snapshot
@@ -17,7 +17,7 @@ _WRITE_BYTES = 16 * 1024 * 1024  # bytes of the snapshots of one write; the rest
 
 
 class _WaitingWrite:
-    """Snapshot that waits to be written, and who waits for it."""
+    """KeptState that waits to be written, and who waits for it."""
 
     __slots__ = ("waiters", "write")
 
@@ -34,13 +34,13 @@ class Keeper:
         """Bytes of the largest snapshot."""
         self._open_store = open_store
         self._store: KeptStore | None = None
-        self._claims: dict[KeepClaim, asyncio.Future[Snapshot | None]] = {}
+        self._claims: dict[KeepClaim, asyncio.Future[KeptState | None]] = {}
         self._writes: dict[str, _WaitingWrite] = {}  # by incarnation
         self._task: asyncio.Task[None] | None = None
 
-    async def claim(self, claim: KeepClaim) -> Snapshot | None:
+    async def claim(self, claim: KeepClaim) -> KeptState | None:
         """Claim the place of an agent for an incarnation; return the last snapshot, or raise StateNotKept."""
-        waiter: asyncio.Future[Snapshot | None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[KeptState | None] = asyncio.get_running_loop().create_future()
         self._claims[claim] = waiter
         self._begin()
         return await waiter

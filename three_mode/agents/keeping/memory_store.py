@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from three_mode.agents.keeping.values import Claimed, KeepClaim, KeepWrite, Snapshot, outranked, removed
+from three_mode.agents.keeping.values import Claimed, KeepClaim, KeepWrite, KeptState, outranked, removed
 
 
 class KeptPlace(msgspec.Struct, frozen=True):
@@ -12,7 +12,7 @@ class KeptPlace(msgspec.Struct, frozen=True):
 
     incarnation: str
     rank: str
-    snapshot: Snapshot | None = None
+    snapshot: KeptState | None = None
 
 
 class MemoryStore:
@@ -22,7 +22,7 @@ class MemoryStore:
         self._places: dict[str, KeptPlace] = {}
 
     async def claim(self, claims: Sequence[KeepClaim]) -> Claimed:
-        found: dict[str, Snapshot] = {}
+        found: dict[str, KeptState] = {}
         refused: dict[str, str] = {}
         for claim in claims:
             place = self._places.get(claim.agent)

@@ -14,7 +14,7 @@ import msgspec
 from three_mode.errors import StateNotKept
 
 
-class Snapshot(msgspec.Struct, frozen=True, array_like=True):
+class KeptState(msgspec.Struct, frozen=True, array_like=True):
     """State of an agent."""
 
     version: int
@@ -25,7 +25,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     """CRC of the state: neither SQLite nor a server notices a flipped bit."""
 
     @classmethod
-    def of(cls, version: int, state: bytes) -> "Snapshot":
+    def of(cls, version: int, state: bytes) -> "KeptState":
         """Return a snapshot with its checksum."""
         return cls(version, state, zlib.crc32(state))
 
@@ -49,7 +49,7 @@ class KeepClaim(msgspec.Struct, frozen=True, array_like=True):
 class Claimed(msgspec.Struct, frozen=True, array_like=True):
     """Answer to claims. Agents that are in none of its parts have no snapshot."""
 
-    found: dict[str, Snapshot] = {}
+    found: dict[str, KeptState] = {}
     refused: dict[str, str] = {}
     """Agent -> why it may not claim its place."""
     left: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class KeepWrite(msgspec.Struct, frozen=True, array_like=True):
 
     agent: str
     incarnation: str
-    snapshot: Snapshot
+    snapshot: KeptState
 
 
 class KeptStore(Protocol):

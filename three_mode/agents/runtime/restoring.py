@@ -9,14 +9,14 @@ from typing import Any
 from three_mode.agents.agent import Agent
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.keeping.hook import state_hook
-from three_mode.agents.keeping.values import KeepClaim, KeepWrite, Snapshot, not_kept, outranked
+from three_mode.agents.keeping.values import KeepClaim, KeepWrite, KeptState, not_kept, outranked
 from three_mode.agents.runtime.actor import Actor
 from three_mode.agents.runtime.startup import Noted
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.errors import ConfigurationError
 from three_mode.handling import current
 
-_snapshot = decoder_for(Snapshot | None)
+_snapshot = decoder_for(KeptState | None)
 _HOOK = "restored"
 
 
@@ -43,7 +43,7 @@ async def keep(actor: Actor, agent: Agent, state: Any) -> None:
         await perform()
 
 
-async def _keep_now(actor: Actor, agent: Agent, snapshot: Snapshot) -> None:
+async def _keep_now(actor: Actor, agent: Agent, snapshot: KeptState) -> None:
     if actor.agent is not agent:
         raise not_kept(actor.name, outranked(actor.name))
     if not actor.incarnation or actor.owner.keeper is None:
@@ -82,7 +82,7 @@ async def restore(actor: Actor) -> None:
         raise wire_errors.of_handler(error, actor.name, _HOOK) from error
 
 
-async def _claim(actor: Actor) -> Snapshot | None:
+async def _claim(actor: Actor) -> KeptState | None:
     keeper = actor.owner.keeper
     if keeper is None:
         return None
