@@ -50,6 +50,8 @@ class BusStore:
             return reply.raw
         if isinstance(failure, StateNotKept):
             raise failure
+        if order == CLAIM:
+            raise StateNotKept(f"what was kept could not be read: {failure.message}", retryable=True)
         raise unknown(failure)
 
 

@@ -37,9 +37,11 @@ class Keeper:
         self._claims: dict[KeepClaim, asyncio.Future[KeptState | None]] = {}
         self._writes: dict[str, _WaitingWrite] = {}  # by incarnation
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def claim(self, claim: KeepClaim) -> KeptState | None:
         """Claim the place of an agent for an incarnation; return the last snapshot, or raise StateNotKept."""
+        self._check_open(claim.agent)
         waiter: asyncio.Future[KeptState | None] = asyncio.get_running_loop().create_future()
         self._claims[claim] = waiter
         self._begin()
@@ -50,6 +52,7 @@ class Keeper:
 
         A caller who is cancelled takes nothing back: the snapshot may be kept.
         """
+        self._check_open(write.agent)
         waiting = self._writes.get(write.incarnation)
         if waiting is None:
             waiting = self._writes[write.incarnation] = _WaitingWrite(write)
@@ -60,12 +63,17 @@ class Keeper:
         await waiter
 
     async def close(self) -> None:
-        """Write what waits, and close the store."""
+        """Write what waits, and close the store. What tasks that agents left behind keep later is refused."""
+        self._closed = True
         if self._task is not None:
             await asyncio.wait([self._task])
         store, self._store = self._store, None
         if store is not None:
             await store.close()
+
+    def _check_open(self, agent: str) -> None:
+        if self._closed:
+            raise not_kept(agent, f"the process of {agent} ends, and keeps nothing any more")
 
     def _begin(self) -> None:
         if self._task is None:
