@@ -21,7 +21,7 @@ from tests.support.agents.supervision import kill
 from three_mode import Orchestrator
 from three_mode.agents.keeping.file import SnapshotFile
 from three_mode.agents.keeping.options import KeepOptions
-from three_mode.agents.keeping.values import KeepClaim, KeepWrite, KeptState
+from three_mode.agents.keeping.values import KeepClaim, KeepWrite, KeptState, rank_of
 from three_mode.errors import ConfigurationError, StateNotKept, ThreeModeError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -242,7 +242,9 @@ def test_an_earlier_incarnation_is_told_so_and_overwrites_nothing(tmp_path: Path
     assert other.claim([KeepClaim(AGENT, "three")]).found[AGENT].state == (1).to_bytes(4) * 10
     other.remove([AGENT])
     assert file.write(late) == {AGENT: f"{AGENT} was stopped for good, and what it kept was removed"}
-    assert other.claim([KeepClaim(AGENT, "four")]).found == {}
+    assert other.claim([KeepClaim(AGENT, "four", rank_of(2, "a"))]).found == {}
+    assert "a later incarnation" in other.claim([KeepClaim(AGENT, "five", rank_of(1, "b"))]).refused[AGENT]
+    assert file.write([KeepWrite(AGENT, "four", KeptState.of(1, b"still mine"))]) == {}
     file.close()
     other.close()
 
