@@ -193,6 +193,7 @@ PUBLIC = {
         "Conversations",
         "Events",
         "LLMConnection",
+        "McpTools",
         "Memory",
         "Orchestrator",
         "ReplyStream",
