@@ -8,7 +8,8 @@ from three_mode.agents.calling.roles import Roles
 from three_mode.agents.calling.session import Session
 from three_mode.agents.wire.orders import HOST
 from three_mode.cluster.core.frames import Surroundings
-from three_mode.cluster.core.node import ROLE, ClusterNode
+from three_mode.cluster.core.node import ClusterNode
+from three_mode.cluster.core.shown import ROLE
 from three_mode.cluster.home import NodeHome
 from transports.bus import NamesChanged
 

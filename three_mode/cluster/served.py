@@ -14,7 +14,8 @@ from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import GatherOrder
 from three_mode.cluster.core.frames import AskFrame, TellFrame
-from three_mode.cluster.core.node import NO_SUCH_NAME, ROLE, ClusterNode
+from three_mode.cluster.core.node import NO_SUCH_NAME, ClusterNode
+from three_mode.cluster.core.shown import ROLE
 from three_mode.cluster.failures import failure
 from three_mode.errors import BadResult, NoSuchAgent, ThreeModeError
 from three_mode.messages import encode_error
