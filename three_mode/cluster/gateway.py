@@ -44,6 +44,7 @@ from transports.nats import NatsConnection, NatsError, NatsRefused, NatsUnreacha
 
 log = logging.getLogger("three_mode.cluster")
 _FIRST_LOOK = 2  # heartbeats that a node listens for others before it is open
+_PLACED_END_WITHIN = 5.0  # seconds for agents on other nodes, once this one leaves
 _ENDS_WITHIN = 10.0  # seconds for agents that have lost their names
 
 
@@ -62,6 +63,7 @@ class Gateway:
         self._timer: asyncio.TimerHandle | None = None
         self._refusal: ThreeModeError | None = None
         self._opening = self._flushing = self._closed = False
+        self._look_at = 0.0  # when agents that were placed are looked at again
         self._complained: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._offer = cluster.offer(home.hosts)
@@ -121,7 +123,7 @@ class Gateway:
         clearing = Clearing(core, bus, self._foreign, self.flush)
         self._orders = orders = OrderTaker(core, placing, home, self._offer, self._cluster.alone, clearing, self.flush)
         self.placer = Placer(core, placing, home, self._offer, clearing, lambda: self.room, self.flush, orders.reported)
-        self.spawning = ClusterSpawning(self.placer, bus, self.name)
+        self.spawning = ClusterSpawning(self.placer, self.name)
 
     def hosts_run(self) -> None:
         """Take orders from now on: the hosts of this node run."""
@@ -132,7 +134,7 @@ class Gateway:
         if self._closed:
             return
         if self._bus is not None and hasattr(self, "_broadcasts"):
-            await self.placer.end_all(_ENDS_WITHIN)
+            await self.placer.end_all(_PLACED_END_WITHIN)
             self.core.leave(time.monotonic())
             self.flush()
         self._closed = True
@@ -186,6 +188,7 @@ class Gateway:
         """Take an event of this node's supervisor: an agent that is given up does not come back."""
         if isinstance(event, AgentGivenUp):
             self.core.release([event.agent])
+            self._orders.supervised(event)
             self.flush()
 
     def knows(self, agent: str) -> bool:
@@ -245,8 +248,10 @@ class Gateway:
         self._timer = None
         now = time.monotonic()
         self.core.tick(now)
-        self.placer.tick(now, self._echo.is_steady(now))
-        self._orders.look()
+        if now >= self._look_at:
+            self._look_at = now + self._cluster.timing.heartbeat
+            self.placer.tick(now, self._echo.is_steady(now))
+            self._orders.look()
         self.flush()
 
     def flush(self) -> None:

@@ -6,6 +6,7 @@ from typing import Protocol
 from three_mode.agents.supervisor.events import SupervisorEvent
 from three_mode.agents.supervisor.restart import Restart
 from three_mode.agents.wire.orders import SpawnOrder
+from transports.bus import Bus
 
 
 class NodeHome(Protocol):
@@ -13,6 +14,11 @@ class NodeHome(Protocol):
 
     def patterns(self) -> Mapping[str, tuple[str, ...]]:
         """Return group -> the patterns that its agents listen to."""
+        ...
+
+    @property
+    def bus(self) -> Bus:
+        """The bus of its own process, which its program calls agents on."""
         ...
 
     @property

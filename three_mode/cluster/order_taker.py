@@ -5,10 +5,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from three_mode.agents.agent import Agent
+from three_mode.agents.orchestrator import check_name
+from three_mode.agents.supervisor.events import AgentGivenUp
 from three_mode.agents.supervisor.restart import Restart
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire import importing
@@ -38,7 +40,18 @@ from three_mode.errors import ConfigurationError, DeadlineExceeded, NoSuchAgent,
 
 log = logging.getLogger("three_mode.cluster")
 _REPORT_WITHIN = 5.0
+_REASON = 1000  # characters of a reason
 _DONE = encode_order(None)
+_NAMES_AT_ONCE = 1000  # agents of one report
+
+
+class Owed(NamedTuple):
+    """What a node has to be told of agents that it placed here."""
+
+    node: str
+    reason: str
+    failed: bool
+    again: bool
 
 
 class OrderTaker:
@@ -62,8 +75,9 @@ class OrderTaker:
         self.open = asyncio.Event()
         """Set once the hosts of this node run: orders wait for them."""
         self._making: set[str] = set()
-        self._owed: dict[tuple[str, bool], set[str]] = {}  # node, again -> agents that it has to be told of
-        self._reports: dict[int, tuple[str, EndedOrder]] = {}
+        self._owed: dict[Owed, set[str]] = {}  # what nodes have to be told -> of these agents
+        self._given_up: dict[str, AgentGivenUp] = {}
+        self._reports: dict[int, Owed] = {}
         self._book = OrderBook()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,7 +138,9 @@ class OrderTaker:
 
     async def _carry_out(self, node: str, order: Order, within: float) -> bytes:
         if isinstance(order, EndedOrder):
-            self._placing.plan.ended(node, order.names, order.again)
+            for name in self._placing.plan.ended(node, order.names, order.again):
+                if not order.again:
+                    self._home.happened(AgentGivenUp(name, order.reason, order.failed))
             return _DONE
         groups = {order.group} if isinstance(order, PlaceOrder) else {one.rpartition("/")[0] for one in order.names}
         begun = time.monotonic()
@@ -142,6 +158,8 @@ class OrderTaker:
     # agents that are placed here --------------------------------------------------------------------------------------
     async def _place(self, node: str, order: PlaceOrder, within: float) -> Placed:
         ends = time.monotonic() + within
+        for name in (order.group, *order.roles):
+            check_name(name)
         if not allows(self._offer, order.module):
             return self._not_allowed(order.module)
         names = names_of(order)
@@ -238,37 +256,42 @@ class OrderTaker:
         for name in names:
             placed = self.placed.pop(name, None)
             if placed is not None:
-                self._owe(placed[0], name, True)
+                self._owed.setdefault(Owed(placed[0], "", False, True), set()).add(name)
 
-    def _owe(self, node: str, name: str, again: bool) -> None:
-        self._owed.setdefault((node, again), set()).add(name)
+    def supervised(self, event: AgentGivenUp) -> None:
+        """Note why an agent here stays away."""
+        if event.agent in self.placed:
+            self._given_up[event.agent] = event
 
     def look(self) -> None:
         """Tell the homes of agents that have ended for good."""
         for name in [one for one in self.placed if one not in self._making and not self._home.comes_back(one)]:
             node, _ = self.placed.pop(name)
-            self._owe(node, name, False)
-        now, reporting = time.monotonic(), {(node, order.again) for node, order in self._reports.values()}
-        for (node, again), names in self._owed.items():
-            if (node, again) not in reporting and self._core.peers.reachable(node):
-                number = self._core.order_number()
-                order = EndedOrder(number, tuple(sorted(names)[:1000]), "", again)
-                self._reports[number] = (node, order)
-                self._placing.give(now, node, order, _REPORT_WITHIN)
+            event = self._given_up.pop(name, None)
+            why = f"it was stopped at node {self._core.name}" if event is None else event.reason
+            owed = Owed(node, why[:_REASON], event is not None and event.failed, False)
+            self._owed.setdefault(owed, set()).add(name)
+        now, reporting = time.monotonic(), set(self._reports.values())
+        for owed, names in self._owed.items():
+            if owed not in reporting and self._core.peers.reachable(owed.node):
+                number, some = self._core.order_number(), tuple(sorted(names)[:_NAMES_AT_ONCE])
+                self._reports[number] = owed
+                report = EndedOrder(number, some, owed.reason, owed.failed, owed.again)
+                self._placing.give(now, owed.node, report, _REPORT_WITHIN)
 
     def reported(self, order: EndedOrder, answer: Answer) -> None:
         """Take the answer to a report."""
-        node, _ = self._reports.pop(order.number, ("", order))
-        owed = self._owed.get((node, order.again))
-        if owed is not None and isinstance(answer, bytes):
-            owed.difference_update(order.names)
-            if not owed:
-                del self._owed[node, order.again]
+        owed = self._reports.pop(order.number, None)
+        names = self._owed.get(owed) if owed is not None else None
+        if owed is not None and names is not None and isinstance(answer, bytes):
+            names.difference_update(order.names)
+            if not names:
+                del self._owed[owed]
 
     def forgotten(self, node: str) -> None:
         """Note that a home will not be back: nobody has to be told."""
-        self._owed.pop((node, False), None)
-        self._owed.pop((node, True), None)
+        for owed in [owed for owed in self._owed if owed.node == node]:
+            del self._owed[owed]
 
 
 def policy_of(order: PlaceOrder) -> Restart:

@@ -16,7 +16,7 @@ from three_mode.cluster.core.placing import names_of
 from three_mode.cluster.core.plan import PlacingNode, is_one_of
 from three_mode.cluster.placer import Placer, error_of
 from three_mode.errors import ConfigurationError, DeadlineExceeded, ThreeModeError
-from transports.bus import Bus, BusError
+from transports.bus import BusError
 from transports.bus import DeadlineExceeded as BusDeadlineExceeded
 
 _NOT_ELSEWHERE = ("__main__", "__three_mode_main__", "__three_mode_here__")  # modules that no other node can import
@@ -27,10 +27,10 @@ _UNDO_WITHIN = 5.0
 
 
 class ClusterSpawning:
-    """Maker of new agents over the nodes of a cluster. `bus` is that of the gateway's own member."""
+    """Maker of new agents over the nodes of a cluster."""
 
-    def __init__(self, placer: Placer, bus: Bus, cluster: str) -> None:
-        self._placer, self._bus, self._cluster = placer, bus, cluster
+    def __init__(self, placer: Placer, cluster: str) -> None:
+        self._placer, self._cluster = placer, cluster
         self._core, self._placing, self._home = placer.core, placer.placing, placer.home
 
     async def spawn(
@@ -141,12 +141,13 @@ class ClusterSpawning:
 
     async def _wait_visible(self, names: list[str], ends: float) -> None:
         """Wait until this node's bus has the agents, so that the next call finds them."""
+        bus = self._home.bus
         ends, agents = max(ends, time.monotonic() + _CHECK_EVERY), self._placing.plan.agents
         while True:  # an agent that ended itself at once never becomes visible
-            names = [name for name in names if name in agents and self._bus.locate(name) is None]
+            names = [name for name in names if name in agents and bus.locate(name) is None]
             left = ends - time.monotonic()
             try:
-                await self._bus.wait_for(names, within=max(0.001, min(left, _CHECK_EVERY)))
+                await bus.wait_for(names, within=max(0.001, min(left, _CHECK_EVERY)))
             except BusError as error:
                 if not isinstance(error, BusDeadlineExceeded):
                     raise

@@ -12,7 +12,7 @@ from tests.support.cluster.cluster_cast import Scout, Stubborn, Unruly
 from tests.support.cluster.nodes import child_home, command_node, new_name, node, until, worker
 from tests.support.cluster.server import NatsServer
 from three_mode import Agent, Orchestrator, handler
-from three_mode.agents import HomeLost, NodeRefused
+from three_mode.agents import AgentGivenUp, HomeLost, NodeRefused
 from three_mode.errors import ConfigurationError, HandlerFailed, NoSuchAgent
 
 
@@ -129,6 +129,12 @@ async def test_an_agent_that_ends_itself_leaves_the_plan(three: Three) -> None:
     assert set(plan.agents) == {"stubborn/0"}
     await stubborn.ask(Stubborn.leave, within=20)
     await until(lambda: not plan.agents)
+    (ended,) = [event for event in three.home.events if isinstance(event, AgentGivenUp)]
+    assert (ended.agent, ended.reason, ended.failed) == ("stubborn/0", "ended itself", False)
+    one = await three.home.spawn(Scout, name="clerk", on="b")
+    await three.b.stop("clerk/0")  # the program of its node may, too
+    await until(lambda: not plan.agents)
+    assert one.name in {event.agent for event in three.home.events if isinstance(event, AgentGivenUp)}
 
 
 async def test_what_cannot_be_is_a_clear_error(three: Three) -> None:

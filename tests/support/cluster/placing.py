@@ -90,7 +90,7 @@ class PlacedHistory(History):
         for (home, again), names in list(taker.owed.items()):
             if node.core.peers.reachable(home) or home == node.id:
                 number = node.core.order_number()
-                order = EndedOrder(number, tuple(sorted(names)), "it ended", again)
+                order = EndedOrder(number, tuple(sorted(names)), "it ended", again=again)
                 if home == node.id:
                     self._take_ended(node, order)
                     del taker.owed[home, again]

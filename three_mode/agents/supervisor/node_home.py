@@ -12,6 +12,7 @@ from three_mode.agents.supervisor.restart import Restart
 from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire.importing import path_here, path_of
 from three_mode.agents.wire.orders import SpawnOrder
+from transports.bus import Bus
 
 _STOP_WITHIN = 10.0
 _RELEASE_WITHIN = 5.0  # seconds that a host of its own has to end in order, where what it was for has failed
@@ -44,6 +45,11 @@ class SupervisedNode:
         known = [agent for agent in agents if agent in self._supervisor.roster.agents]
         if known:
             await self._supervisor.stop(known, _STOP_WITHIN)
+
+    @property
+    def bus(self) -> Bus:
+        """The bus of its own process, which its program calls agents on."""
+        return self._session.bus
 
     # agents that are placed by order ----------------------------------------------------------------------------------
     def next_number(self, group: str) -> int:

@@ -64,6 +64,8 @@ class EndedOrder(msgspec.Struct, frozen=True, array_like=True, tag="ended", gc=F
     number: Count
     names: tuple[Text, ...]
     reason: Text
+    failed: bool = False
+    """Whether they did not end themselves."""
     again: bool = False
     """Whether they are to be placed again."""
 
