@@ -341,7 +341,7 @@ class Orchestrator(Verbs):
         for spec in specs.values():
             check_listener(spec)
         if self._gateway is not None:
-            self._gateway.check_group(name)
+            self._gateway.placement.check_group(name)
         policy = Restart.of(restart)
         order = SpawnOrder(
             group=name,
@@ -353,7 +353,7 @@ class Orchestrator(Verbs):
         )
         how_many = 1 if count is None else count
         if self._gateway is not None:
-            numbers = await self._gateway.spawning.spawn(kind, order, policy, how_many, within, on, own_host)
+            numbers = await self._gateway.placement.spawning.spawn(kind, order, policy, how_many, within, on, own_host)
         elif on:
             raise _no_cluster("on= names nodes of a cluster, and this orchestrator belongs to none")
         else:
@@ -413,7 +413,7 @@ class Orchestrator(Verbs):
         names = await self._elsewhere("stop", names_of(whom), within)
         await self._running_supervisor.stop(names, within)
         if self._gateway is not None:
-            self._gateway.placer.placing.remove(names, self._gateway.core.id)
+            self._gateway.placement.placer.stopped_here(names)
 
     async def restart(self, whom: Whom, within: float = 10.0) -> None:
         """Restart agents in place: begun messages get PeerLost, queued ones go to the new agent.
@@ -440,7 +440,7 @@ class Orchestrator(Verbs):
         """Give an order about the agents that are on other nodes; return the names of the others."""
         if self._gateway is None:
             return names
-        here: list[str] = await self._gateway.placer.about(verb, names, within)
+        here: list[str] = await self._gateway.placement.placer.about(verb, names, within)
         return here
 
     # observation ------------------------------------------------------------------------------------------------------

@@ -22,29 +22,23 @@ from three_mode.agents.supervisor.events import (
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import NodeReport, host_name
 from three_mode.cluster.broadcasts import Broadcasts
-from three_mode.cluster.clearing import Clearing
 from three_mode.cluster.core import actions as act
-from three_mode.cluster.core.echo import Echo
 from three_mode.cluster.core.frames import BadPacket, Offer, OtherVersion, encode, read_packet
 from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.peers import HERE, LOST
-from three_mode.cluster.core.placing import Placing
 from three_mode.cluster.failures import OVERHEAD
 from three_mode.cluster.home import NodeHome
 from three_mode.cluster.names_here import NamesHere
 from three_mode.cluster.options import Cluster
-from three_mode.cluster.order_taker import OrderTaker
-from three_mode.cluster.placer import Placer
+from three_mode.cluster.placement import Placement
 from three_mode.cluster.remote_node import PassedOn, RemoteNode
 from three_mode.cluster.served import Served
-from three_mode.cluster.spawning import ClusterSpawning
 from three_mode.errors import ConfigurationError, MissingExtra, ModeUnavailable, NoSuchAgent, ThreeModeError
 from transports.bus import Bus, BusError, BusOptions, Request
 from transports.nats import NatsConnection, NatsError, NatsRefused, NatsUnreachable
 
 log = logging.getLogger("three_mode.cluster")
 _FIRST_LOOK = 2  # heartbeats that a node listens for others before it is open
-_PLACED_END_WITHIN = 5.0  # seconds for agents on other nodes, once this one leaves
 _ENDS_WITHIN = 10.0  # seconds for agents that have lost their names
 
 
@@ -63,19 +57,15 @@ class Gateway:
         self._timer: asyncio.TimerHandle | None = None
         self._refusal: ThreeModeError | None = None
         self._opening = self._flushing = self._closed = False
-        self._look_at = 0.0  # when agents that were placed are looked at again
         self._complained: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._offer = cluster.offer(home.hosts)
-        self._placing, self._echo = Placing(self.core), Echo(cluster.timing)
         self._all, self._direct = f"3m.{self.name}.all", f"3m.{self.name}.node."
         self._session: Session
         self._names: NamesHere
         self._served: Served
         self._broadcasts: Broadcasts
-        self._orders: OrderTaker
-        self.placer: Placer
-        self.spawning: ClusterSpawning
+        self.placement: Placement
 
     # start and end ----------------------------------------------------------------------------------------------------
     async def open(self) -> None:
@@ -90,7 +80,17 @@ class Gateway:
             self._bus = bus = await Bus.join(self._bus_name, self._options)
             self._session = session = Session(bus)
             self._names = NamesHere(self.core, session, self._home, self._foreign, self.flush, self._offer)
-            self._open_placing(bus)
+            self.placement = Placement(
+                self.core,
+                self.name,
+                self._home,
+                bus,
+                self._offer,
+                self._cluster.alone,
+                self._foreign,
+                lambda: self.room,
+                self.flush,
+            )
             self._served = Served(
                 self.core,
                 session,
@@ -98,7 +98,7 @@ class Gateway:
                 self._names.hosts,
                 lambda: self.room,
                 self.flush,
-                self._orders.begin,
+                self.placement.taker.begin,
             )
             self._broadcasts = Broadcasts(self.core, session, lambda: self.room, self.flush, self._dropped)
             await bus.register(host_name(f"gateway-{self.node}"), self._on_host_request)
@@ -117,24 +117,16 @@ class Gateway:
             await self.close()
             raise
 
-    def _open_placing(self, bus: Bus) -> None:
-        """Open what places agents on other nodes, and takes their orders."""
-        core, home, placing = self.core, self._home, self._placing
-        clearing = Clearing(core, bus, self._foreign, self.flush)
-        self._orders = orders = OrderTaker(core, placing, home, self._offer, self._cluster.alone, clearing, self.flush)
-        self.placer = Placer(core, placing, home, self._offer, clearing, lambda: self.room, self.flush, orders.reported)
-        self.spawning = ClusterSpawning(self.placer, self.name)
-
     def hosts_run(self) -> None:
         """Take orders from now on: the hosts of this node run."""
-        self._orders.open.set()
+        self.placement.taker.open.set()
 
     async def close(self) -> None:
         """Leave the cluster: the others are told."""
         if self._closed:
             return
         if self._bus is not None and hasattr(self, "_broadcasts"):
-            await self.placer.end_all(_PLACED_END_WITHIN)
+            await self.placement.end_agents()
             self.core.leave(time.monotonic())
             self.flush()
         self._closed = True
@@ -145,8 +137,7 @@ class Gateway:
                 request.fail(*wire_errors.to_wire(ModeUnavailable("this node leaves its cluster")))
         self.waiting.clear()
         if self._bus is not None and hasattr(self, "_broadcasts"):
-            await self.placer.close()
-            await self._orders.close()
+            await self.placement.close()
             self._names.close()
             await self._served.close()
             await self._broadcasts.close()
@@ -188,29 +179,12 @@ class Gateway:
         """Take an event of this node's supervisor: an agent that is given up does not come back."""
         if isinstance(event, AgentGivenUp):
             self.core.release([event.agent])
-            self._orders.supervised(event)
+            self.placement.agent_given_up(event)
             self.flush()
 
     def knows(self, agent: str) -> bool:
         """Return whether an agent is one of another node, also of one that is lost."""
         return any(agent in view.claims for view in self.core.names.values())
-
-    def check_group(self, group: str) -> None:
-        """Raise ConfigurationError where a group of this name is none that this node has placed."""
-        if group in self._placing.plan.groups:
-            return
-        if self._orders.has_group(group):
-            raise ConfigurationError(
-                f"another node of the cluster {self.name!r} has placed the group {group!r} here",
-                hint="choose another name=",
-            )
-        stop = f"choose another name=, or stop what another program has placed: orc.stop(orc.group({group!r}))"
-        for node, view in self.core.names.items():
-            if self.core.peers.reachable(node) and any(name.rpartition("/")[0] == group for name in view.claims):
-                raise ConfigurationError(
-                    f"the group {group!r} is on node {self.core.peers.name(node)} of the cluster {self.name!r} already",
-                    hint=stop,
-                )
 
     # in and out -------------------------------------------------------------------------------------------------------
     def _foreign(self) -> set[str]:
@@ -228,7 +202,7 @@ class Gateway:
             self._complain("bad packet", f"bytes on {self._all} are dropped: {error.message}")
             return
         if packet.sender == self.core.id:
-            self._echo.heard(time.monotonic())
+            self.placement.heard_itself()
         self.core.handle(time.monotonic(), packet)
         self.flush()
 
@@ -248,10 +222,7 @@ class Gateway:
         self._timer = None
         now = time.monotonic()
         self.core.tick(now)
-        if now >= self._look_at:
-            self._look_at = now + self._cluster.timing.heartbeat
-            self.placer.tick(now, self._echo.is_steady(now))
-            self._orders.look()
+        self.placement.tick(now)
         self.flush()
 
     def flush(self) -> None:
@@ -279,8 +250,7 @@ class Gateway:
     # what the core asks for -------------------------------------------------------------------------------------------
     def _peer_changed(self, action: act.PeerChanged) -> None:
         node, name, happened = action.node, action.name, self._home.happened
-        self._placing.peer_changed(action)
-        self._orders.alone.peer_changed(action)
+        self.placement.peer_changed(action)
         match action.state:
             case "joined":
                 if name == self.node:
@@ -303,9 +273,8 @@ class Gateway:
                 reason = "it left" if action.state == "left" else f"it has been silent for {action.after:.1f} s"
                 self._node(node, name).vanish()
                 happened(NodeLost(name, reason, len(view.claims) if view is not None else 0))
-                self.placer.tick(time.monotonic(), self._echo.is_steady(time.monotonic()))
+                self.placement.tick(time.monotonic())
             case "forgotten":
-                self._orders.forgotten(node)
                 gone = self._nodes.pop(node, None)
                 if gone is not None:
                     self._start(gone.close())
@@ -318,7 +287,7 @@ class Gateway:
 
     def _names_shown(self, action: act.NamesShown) -> None:
         self._node(action.node, self.core.peers.name(action.node)).show(action.names)
-        self._placing.shown(action.names)
+        self.placement.names_shown(action.names)
 
     def _names_hidden(self, action: act.NamesHidden) -> None:
         if action.node in self._nodes:
@@ -327,8 +296,7 @@ class Gateway:
     def _end_agents(self, action: act.EndAgents) -> None:
         winner = self.core.peers.name(action.winner)
         self._home.happened(AgentsOutranked(action.names, winner))
-        self._orders.gone(action.names)
-        self._placing.plan.ended(self.core.id, action.names, again=True)
+        self.placement.agents_end(action.names)
         self._start(self._stop(action.names))
 
     async def _stop(self, names: tuple[str, ...]) -> None:
@@ -342,8 +310,8 @@ class Gateway:
         request = self.waiting.get(action.id) if isinstance(action, act.CallPart) else self.waiting.pop(action.id, None)
         if request is not None:
             request.take(action)
-        elif isinstance(action, act.CallAnswered | act.CallFailed) and self._placing.result(time.monotonic(), action):
-            self.placer.happened()
+        elif isinstance(action, act.CallAnswered | act.CallFailed):
+            self.placement.call_ended(action)
 
     def _tell_lost(self, action: act.TellLost) -> None:
         self._home.dead_letter(action.to, action.topic, action.sender, "peer_lost", action.why, b"")

@@ -193,6 +193,10 @@ class Placer:
             raise problem
         return here
 
+    def stopped_here(self, names: Sequence[str]) -> None:
+        """Take agents of this node that were stopped out of the plan."""
+        self.placing.remove(names, self.core.id)
+
     async def end_all(self, within: float) -> None:
         """Stop the agents of the plan that are at other nodes: their home ends in order."""
         by_node: dict[str, list[str]] = {}

@@ -4,15 +4,17 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from tests.support.cluster.cluster_cast import Scout, Stubborn, Unruly
-from tests.support.cluster.nodes import child_home, command_node, new_name, node, until, worker
-from tests.support.cluster.server import NatsServer
-from three_mode import Agent, Orchestrator, handler
+from tests.support.cluster.nodes import ROOT, child_home, command_node, new_name, node, until, worker
+from tests.support.cluster.server import NatsServer, free_port
+from three_mode import Agent, LLMRequest, Orchestrator, handler
 from three_mode.agents import AgentGivenUp, HomeLost, NodeRefused
+from three_mode.agents.runtime.lifecycle import init_schema
+from three_mode.cluster.core.orders import PlaceOrder, read_placed
 from three_mode.errors import ConfigurationError, HandlerFailed, NoSuchAgent
 
 
@@ -125,7 +127,7 @@ async def test_one_agent_that_fails_undoes_the_whole_spawn(three: Three) -> None
 
 async def test_an_agent_that_ends_itself_leaves_the_plan(three: Three) -> None:
     stubborn = await three.home.spawn(Stubborn, name="stubborn", on="a")
-    plan = three.home._gateway.placer.placing.plan
+    plan = three.home._gateway.placement.placer.placing.plan
     assert set(plan.agents) == {"stubborn/0"}
     await stubborn.ask(Stubborn.leave, within=20)
     await until(lambda: not plan.agents)
@@ -193,3 +195,52 @@ async def test_a_node_of_the_command_line_takes_orders_and_ends_in_order() -> No
             child.send(signal.SIGTERM)
             assert await asyncio.wait_for(child.process.wait(), 30) == 0
             await until(lambda: [one.name for one in home.nodes()] == ["home"])
+
+
+async def test_a_model_on_another_node_answers_as_an_agent() -> None:
+    cluster = new_name()
+    async with (
+        NatsServer() as server,
+        node(server.url, cluster, "home") as home,
+        worker(server.url, cluster, "b", labels=("gpu",), allow=("three_mode.hosted_model",)) as b,
+    ):
+        await until(lambda: any(one.allow for one in home.nodes()))
+        brain = await home.model("tiny", name="brain", on="gpu")
+        assert placed(b) == ["brain/0"]
+        assert placed(home) == []
+        request = LLMRequest(model=brain.address, messages=[{"role": "user", "content": "Hello"}], max_tokens=4)
+        assert (await home.llm.chat_completion(request)).usage.completion_tokens > 0
+
+
+async def test_an_order_that_goes_too_far_is_refused(three: Three) -> None:
+    """Another member of the cluster may send any order: a node starts no class that is not below its own paths."""
+    placer, core = three.home._gateway.placement.placer, three.home._gateway.core
+    a = next(report.id for report in three.home.nodes() if report.name == "a")
+
+    async def order(**changes: Any) -> Any:
+        fields = {"group": "scout", "module": Scout.__module__, "kind": "Scout", "roles": ()} | changes
+        init = init_schema(Scout).encode_call("scout", "__init__", (), {})
+        return await placer.give(a, PlaceOrder(core.order_number(), numbers=(0,), init=init, **fields), 20.0)
+
+    for module, kind in (("os", "PathLike"), ("tests.supporting", "Scout"), ("__main__", "Scout")):
+        assert "allows no class of" in read_placed(await order(module=module, kind=kind)).cannot
+    assert (
+        "allows no class of three_mode.agents" in read_placed(await order(kind="Agent")).cannot
+    )  # it is imported there
+    assert "is no Agent" in read_placed(await order(kind="AsyncIterator")).cannot
+    for wrong in ({"group": "host:a"}, {"group": "a/b"}, {"roles": ("any:b@c",)}):
+        failure = await order(**wrong)
+        assert "is no name for a group or role" in failure.text
+    assert placed(three.a) == []
+    assert read_placed(await order()).cannot == ""
+    assert placed(three.a) == ["scout/0"]
+
+
+async def test_a_node_of_the_command_line_says_what_is_in_its_way() -> None:
+    words = ("node", "--cluster", f"nats://127.0.0.1:{free_port()}", "--name", "city", "--hosts", "0")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "three_mode.cli", *words), cwd=ROOT, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert b"no NATS server answers" in said
