@@ -49,6 +49,8 @@ class Owed(NamedTuple):
     """What a node has to be told of agents that it placed here."""
 
     node: str
+    order: int
+    """Number of the order that had placed them."""
     reason: str
     failed: bool
     again: bool
@@ -138,7 +140,7 @@ class OrderTaker:
 
     async def _carry_out(self, node: str, order: Order, within: float) -> bytes:
         if isinstance(order, EndedOrder):
-            for name in self._placing.plan.ended(node, order.names, order.again):
+            for name in self._placing.plan.ended(node, order.names, order.again, order.up_to):
                 if not order.again:
                     self._home.happened(AgentGivenUp(name, order.reason, order.failed))
             return _DONE
@@ -256,7 +258,7 @@ class OrderTaker:
         for name in names:
             placed = self.placed.pop(name, None)
             if placed is not None:
-                self._owed.setdefault(Owed(placed[0], "", False, True), set()).add(name)
+                self._owed.setdefault(Owed(*placed, "", False, True), set()).add(name)
 
     def supervised(self, event: AgentGivenUp) -> None:
         """Note why an agent here stays away."""
@@ -266,17 +268,17 @@ class OrderTaker:
     def look(self) -> None:
         """Tell the homes of agents that have ended for good."""
         for name in [one for one in self.placed if one not in self._making and not self._home.comes_back(one)]:
-            node, _ = self.placed.pop(name)
+            node, number = self.placed.pop(name)
             event = self._given_up.pop(name, None)
             why = f"it was stopped at node {self._core.name}" if event is None else event.reason
-            owed = Owed(node, why[:_REASON], event is not None and event.failed, False)
+            owed = Owed(node, number, why[:_REASON], event is not None and event.failed, False)
             self._owed.setdefault(owed, set()).add(name)
         now, reporting = time.monotonic(), set(self._reports.values())
         for owed, names in self._owed.items():
             if owed not in reporting and self._core.peers.reachable(owed.node):
                 number, some = self._core.order_number(), tuple(sorted(names)[:_NAMES_AT_ONCE])
                 self._reports[number] = owed
-                report = EndedOrder(number, some, owed.reason, owed.failed, owed.again)
+                report = EndedOrder(number, some, owed.order, owed.reason, owed.failed, owed.again)
                 self._placing.give(now, owed.node, report, _REPORT_WITHIN)
 
     def reported(self, order: EndedOrder, answer: Answer) -> None:

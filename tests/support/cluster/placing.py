@@ -40,7 +40,7 @@ class Taker:
     def __init__(self) -> None:
         self.book = OrderBook()
         self.placed: dict[str, tuple[str, int]] = {}  # agent -> home, number of its order
-        self.owed: dict[tuple[str, bool], set[str]] = {}  # home, again -> agents that it has to be told of
+        self.owed: dict[tuple[str, int, bool], set[str]] = {}  # home, order, again -> agents that it is to be told of
         self.reports: dict[int, tuple[str, EndedOrder]] = {}
         self.refuses = False
         """Whether it can import nothing."""
@@ -87,14 +87,14 @@ class PlacedHistory(History):
         if node is self.home:
             self.placing_tick()
         taker = self.takers[node.id]
-        for (home, again), names in list(taker.owed.items()):
+        for (home, up_to, again), names in list(taker.owed.items()):
             if node.core.peers.reachable(home) or home == node.id:
                 number = node.core.order_number()
-                order = EndedOrder(number, tuple(sorted(names)), "it ended", again=again)
+                order = EndedOrder(number, tuple(sorted(names)), up_to, "it ended", again=again)
                 if home == node.id:
                     self._take_ended(node, order)
-                    del taker.owed[home, again]
-                elif not any(to == home and one.again == again for to, one in taker.reports.values()):
+                    del taker.owed[home, up_to, again]
+                elif not any((to, one.up_to, one.again) == (home, up_to, again) for to, one in taker.reports.values()):
                     call = node.core.ask(self.now, home, "", ORDER, encode_order(order), 3.0)
                     taker.reports[call] = (home, order)
         node.done()
@@ -187,8 +187,8 @@ class PlacedHistory(History):
             name = self.chance.choice(names)
             node.agents.pop(name)
             node.core.release([name])
-            home, _ = taker.placed.pop(name)
-            taker.owed.setdefault((home, False), set()).add(name)
+            home, number = taker.placed.pop(name)
+            taker.owed.setdefault((home, number, False), set()).add(name)
             self.ended.add(name)
 
     # orders at a node -------------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ class PlacedHistory(History):
     def _take_ended(self, node: SimNode, order: EndedOrder, sender: str = "") -> None:
         assert self.placing is not None
         if node is self.home:
-            self.placing.plan.ended(sender or node.id, order.names, order.again)
+            self.placing.plan.ended(sender or node.id, order.names, order.again, order.up_to)
 
     # what the cores ask for -------------------------------------------------------------------------------------------
     def _peer_changed(self, node: SimNode, action: act.PeerChanged) -> None:
@@ -276,9 +276,10 @@ class PlacedHistory(History):
             home, order = report
             owed = self.takers[node.id].owed
             if isinstance(action, act.CallAnswered):
-                owed[home, order.again].difference_update(order.names)
-                if not owed[home, order.again]:
-                    del owed[home, order.again]
+                key = home, order.up_to, order.again
+                owed[key].difference_update(order.names)
+                if not owed[key]:
+                    del owed[key]
             return
         orders = self.placing if node is self.home and not isinstance(action, act.CallEnded) else None
         if orders is not None and orders.result(self.now, action):  # type: ignore[arg-type]
@@ -292,7 +293,7 @@ class PlacedHistory(History):
             node.agents.pop(name, None)
             placed = taker.placed.pop(name, None)
             if placed is not None:
-                taker.owed.setdefault((placed[0], True), set()).add(name)
+                taker.owed.setdefault((*placed, True), set()).add(name)
 
     def _host_dies(self, node: SimNode) -> None:
         lost = [name for name in node.agents if self.chance.random() < 0.5]

@@ -24,7 +24,7 @@ ORDERS: list[Order] = [
         7, "scout", (0, 3), "city.scouts", "Scout", b"\x90", ("scout",), RestartRule("permanent", 1.0), True, True
     ),
     AgentsOrder(8, "stop", ("scout/0",), 7),
-    EndedOrder(9, ("scout/3",), "it ended", False, True),
+    EndedOrder(9, ("scout/3",), 7, "it ended", False, True),
 ]
 
 

@@ -124,7 +124,8 @@ def test_what_nodes_show_has_the_last_word_but_not_over_an_order_that_is_being_d
 def test_only_the_node_that_has_an_agent_can_say_that_it_has_ended() -> None:
     plan = placed()
     assert plan.ended("c-1", ["scout/0"]) == []
-    assert plan.ended("b-1", ["scout/0"]) == ["scout/0"]
+    assert plan.ended("b-1", ["scout/0"], up_to=6) == []  # it speaks of one before the last order
+    assert plan.ended("b-1", ["scout/0"], up_to=7) == ["scout/0"]
     assert plan.ended("b-1", ["scout/1"], again=True) == ["scout/1"]
     assert [move.numbers for move in plan.due(1.0, [HOME], nobody)[0]] == [(1,)]
 

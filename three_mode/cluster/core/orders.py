@@ -63,6 +63,8 @@ class EndedOrder(msgspec.Struct, frozen=True, array_like=True, tag="ended", gc=F
 
     number: Count
     names: tuple[Text, ...]
+    up_to: Count
+    """Number of the order that had placed them."""
     reason: Text
     failed: bool = False
     """Whether they did not end themselves."""

@@ -84,7 +84,9 @@ class PlannedAgent:
     """Whether its first order is given by a spawn, which places it again itself."""
     origin: str = ""
     """Name of the lost node that it was at."""
-    haunts: set[str] = field(default_factory=set)
+    last: int = 0
+    """Number of the order by which it is at its node; 0: that node has shown it by itself."""
+    haunts: frozenset[str] = frozenset()
     """Nodes that were lost with it, and may still have it when they are back."""
 
 
@@ -144,7 +146,8 @@ class PlacementPlan:
         """Note that agents are ordered from a node."""
         for name in names:
             if name in self.agents:
-                self.agents[name].node, self.agents[name].order = node, number
+                agent = self.agents[name]
+                agent.node, agent.order, agent.last = node, number, number
 
     def done(self, number: int, owner: Callable[[str], str | None]) -> list[str]:
         """Note that an order is done; return its agents. Those that another node shows are there."""
@@ -152,8 +155,7 @@ class PlacementPlan:
         for name in names:
             agent = self.agents[name]
             self.groups[agent.group].failures = agent.order = 0
-            agent.node = owner(name) or agent.node
-            agent.haunts.discard(agent.node)
+            _is_at(agent, owner(name) or agent.node)
         return names
 
     def failed(self, now: float, number: int) -> list[str]:
@@ -161,7 +163,7 @@ class PlacementPlan:
         names = self._of(number)
         for name in names:
             agent = self.agents[name]
-            agent.haunts.add(agent.node)
+            agent.haunts |= {agent.node}
             agent.node, agent.order = "", 0
         for group in {self.agents[name].group for name in names}:
             planned = self.groups[group]
@@ -184,7 +186,7 @@ class PlacementPlan:
         for own, agent in self.agents.items():
             if agent.node == node and self.comes_back(agent):
                 agent.node, agent.order, agent.origin = "", 0, name
-                agent.haunts.add(node)
+                agent.haunts |= {node}
                 waiting.append(own)
         return waiting
 
@@ -203,8 +205,7 @@ class PlacementPlan:
         for name in names:
             agent = self.agents.get(name)
             if agent is not None and not agent.order:
-                agent.node = node
-                agent.haunts.discard(node)
+                _is_at(agent, node)
 
     def due(
         self, now: float, nodes: Sequence[PlacingNode], owner: Callable[[str], str | None]
@@ -219,7 +220,7 @@ class PlacementPlan:
                 continue
             found = owner(name)
             if found is not None:
-                agent.node = found
+                _is_at(agent, found)
             elif self.groups[agent.group].not_before <= now:
                 waiting.setdefault((agent.group, agent.origin, agent.on), []).append(agent.index)
         moves, stranded = [], []
@@ -232,9 +233,11 @@ class PlacementPlan:
         return moves, stranded
 
     # the end of agents ------------------------------------------------------------------------------------------------
-    def ended(self, node: str, names: Iterable[str], again: bool = False) -> list[str]:
-        """Take a node's word that agents have ended there; return those of the plan. `again`: they wait."""
-        mine = [name for name in names if (agent := self.agents.get(name)) is not None and agent.node == node]
+    def ended(self, node: str, names: Iterable[str], again: bool = False, up_to: int = 2**62) -> list[str]:
+        """Take a node's word that agents have ended there; return those of the plan. `again`: they wait. `up_to`:
+        number of the order that had placed them: what was ordered after it has not ended."""
+        known = [(name, agent) for name in names if (agent := self.agents.get(name)) is not None]
+        mine = [name for name, agent in known if agent.node == node and agent.last <= up_to]
         if again:
             for name in mine:
                 self.agents[name].node, self.agents[name].order = "", 0
@@ -276,6 +279,14 @@ class PlacementPlan:
                 del graves[name]
         if not graves:
             self._buried.pop(node, None)
+
+
+def _is_at(agent: PlannedAgent, node: str) -> None:
+    """Note that a node has an agent, which may be another one than it was ordered from."""
+    if agent.node != node:
+        agent.node, agent.last = node, 0
+    if node in agent.haunts:
+        agent.haunts -= {node}
 
 
 def is_one_of(node: PlacingNode, on: Sequence[str]) -> bool:
