@@ -312,6 +312,7 @@ class Orchestrator:
         name: str = "",
         roles: Sequence[str] = (),
         restart: agents.Restart | str = ...,
+        on: str | Sequence[str] = ...,
         within: float = ...,
         **init: Any,
     ) -> AgentGroup: ...
@@ -324,6 +325,7 @@ class Orchestrator:
         name: str = "",
         roles: Sequence[str] = (),
         restart: agents.Restart | str = ...,
+        on: str | Sequence[str] = ...,
         within: float = ...,
         **init: Any,
     ) -> AgentRef: ...

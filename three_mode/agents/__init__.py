@@ -30,9 +30,13 @@ if TYPE_CHECKING:
     from three_mode.agents.recording.replay import replay as replay
     from three_mode.agents.supervisor.events import AgentGivenUp as AgentGivenUp
     from three_mode.agents.supervisor.events import AgentRestarted as AgentRestarted
+    from three_mode.agents.supervisor.events import AgentsMoved as AgentsMoved
     from three_mode.agents.supervisor.events import AgentsOutranked as AgentsOutranked
     from three_mode.agents.supervisor.events import AgentsQuarantined as AgentsQuarantined
+    from three_mode.agents.supervisor.events import AgentsStranded as AgentsStranded
     from three_mode.agents.supervisor.events import HandlerRaised as HandlerRaised
+    from three_mode.agents.supervisor.events import HomeBack as HomeBack
+    from three_mode.agents.supervisor.events import HomeLost as HomeLost
     from three_mode.agents.supervisor.events import HostBack as HostBack
     from three_mode.agents.supervisor.events import HostBlocked as HostBlocked
     from three_mode.agents.supervisor.events import HostFreed as HostFreed
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from three_mode.agents.supervisor.events import NodeGap as NodeGap
     from three_mode.agents.supervisor.events import NodeJoined as NodeJoined
     from three_mode.agents.supervisor.events import NodeLost as NodeLost
+    from three_mode.agents.supervisor.events import NodeRefused as NodeRefused
     from three_mode.agents.supervisor.events import NodeSuspected as NodeSuspected
     from three_mode.agents.supervisor.events import SupervisorEvent as SupervisorEvent
     from three_mode.agents.supervisor.hosts import HostOptions as HostOptions
@@ -61,12 +66,16 @@ _MODULE_OF = {
     "AgentRef": "calling.refs",
     "AgentReport": "wire.orders",
     "AgentRestarted": "supervisor.events",
+    "AgentsMoved": "supervisor.events",
     "AgentsOutranked": "supervisor.events",
     "AgentsQuarantined": "supervisor.events",
+    "AgentsStranded": "supervisor.events",
     "DeadLetter": "wire.dead_letters",
     "Divergence": "recording.replay",
     "Gathered": "calling.gather",
     "HandlerRaised": "supervisor.events",
+    "HomeBack": "supervisor.events",
+    "HomeLost": "supervisor.events",
     "HostBack": "supervisor.events",
     "HostBlocked": "supervisor.events",
     "HostFreed": "supervisor.events",
@@ -80,6 +89,7 @@ _MODULE_OF = {
     "NodeGap": "supervisor.events",
     "NodeJoined": "supervisor.events",
     "NodeLost": "supervisor.events",
+    "NodeRefused": "supervisor.events",
     "NodeReport": "wire.orders",
     "NodeSuspected": "supervisor.events",
     "Orchestrator": "orchestrator",

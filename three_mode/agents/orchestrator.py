@@ -172,6 +172,8 @@ class Orchestrator(Verbs):
             await hosts.start(self._count)
             if not self._count:
                 await self._open_here(hosts)
+            if self._gateway is not None:
+                self._gateway.hosts_run()
         except BaseException:
             await self.aclose()
             raise
@@ -217,7 +219,7 @@ class Orchestrator(Verbs):
         """Join the cluster. Clusters stand above, and are found by their name."""
         assert self._session is not None
         assert self._supervisor is not None
-        roster, home = self._roster, SupervisedNode(self._session, self._supervisor, self._event_log)
+        roster, home = self._roster, SupervisedNode(self._session, self._supervisor, self._event_log, self._count)
         gateway = import_module("three_mode.cluster.gateway").Gateway(self._cluster, self.name, self.options.bus, home)
         await gateway.open()
         self._gateway = gateway
@@ -321,6 +323,7 @@ class Orchestrator(Verbs):
         name: str = "",
         roles: Sequence[str] = (),
         restart: Restart | str = ...,
+        on: str | Sequence[str] = ...,
         within: float = ...,
         **init: Any,
     ) -> AgentGroup: ...
@@ -333,6 +336,7 @@ class Orchestrator(Verbs):
         name: str = "",
         roles: Sequence[str] = (),
         restart: Restart | str = ...,
+        on: str | Sequence[str] = ...,
         within: float = ...,
         **init: Any,
     ) -> AgentRef: ...
@@ -345,6 +349,7 @@ class Orchestrator(Verbs):
         name: str = "",
         roles: Sequence[str] = (),
         restart: Restart | str = "transient",
+        on: str | Sequence[str] = (),
         within: float = 30.0,
         **init: Any,
     ) -> AgentGroup | AgentRef:
@@ -354,7 +359,24 @@ class Orchestrator(Verbs):
         lower case. `roles`: further roles, for `any`. `restart`: a `Restart`, or its strategy. `within`: seconds until
         DeadlineExceeded (30). `init`: arguments of `__init__`. If one agent cannot be made, none is, and its error is
         raised.
+
+        In a cluster they are spread over all nodes that may run the class, this one included. `on`: names or labels of
+        nodes, of which they go to one or more.
         """
+        return await self._spawn(kind, count, name, roles, restart, within, _nodes(on), init)
+
+    async def _spawn(
+        self,
+        kind: type[Agent],
+        count: int | None,
+        name: str,
+        roles: Sequence[str],
+        restart: Restart | str,
+        within: float,
+        on: tuple[str, ...],
+        init: dict[str, Any],
+        own_host: bool = False,
+    ) -> AgentGroup | AgentRef:
         supervisor = self._running_supervisor
         check_deadline(within)
         check_spawned(kind, count, roles)
@@ -364,7 +386,7 @@ class Orchestrator(Verbs):
             check_listener(spec)
         state_hook(kind)
         if self._gateway is not None:
-            self._gateway.check_group(name)
+            self._gateway.placement.check_group(name)
         policy = Restart.of(restart)
         order = SpawnOrder(
             group=name,
@@ -374,7 +396,13 @@ class Orchestrator(Verbs):
             init=init_schema(kind).encode_call(name, "__init__", (), init),
             on_error=policy.on_error,
         )
-        numbers = await supervisor.spawn(kind, order, policy, 1 if count is None else count, within)
+        how_many = 1 if count is None else count
+        if self._gateway is not None:
+            numbers = await self._gateway.placement.spawning.spawn(kind, order, policy, how_many, within, on, own_host)
+        elif on:
+            raise _no_cluster("on= names nodes of a cluster, and this orchestrator belongs to none")
+        else:
+            numbers = await supervisor.spawn(kind, order, policy, how_many, within)
         group = AgentGroup(name, numbers, self._three_mode_caller)
         return group[0] if count is None else group
 
@@ -388,6 +416,7 @@ class Orchestrator(Verbs):
         api_key_env: str | None = None,
         policies: Any = None,
         load: Any = None,
+        on: str | Sequence[str] = (),
         within: float = 120.0,
     ) -> RoleRef:
         """Put a model on the bus, once for all agents, and return its role: requests address it as `agent:NAME`.
@@ -395,7 +424,8 @@ class Orchestrator(Verbs):
         `model`: `gguf:PATH`, `hf:PATH`, a catalogued name, or a model of `provider` or `base_url`. `api_key_env`:
         environment variable of the hosts that holds the provider's key; keys never travel on the bus. `policies`:
         `Policies` around its calls, by default those of the orchestrator. `load`: `LoadOptions` of a local model.
-        `within`: seconds to load the model (120). A model that cannot work is an error here: no such file, no such
+        `on`: names or labels of nodes, of which one gets it; without, it is on this one. `within`: seconds to load the
+        model (120). A model that cannot work is an error here: no such file, no such
         provider, no key.
 
         The model has a process of its own: llama.cpp's threads and an event loop full of agents do not share an
@@ -408,6 +438,10 @@ class Orchestrator(Verbs):
         options = host_connection().written_model(policies, load) if policies is not None or load is not None else ""
         source = ModelSource(model, provider, base_url, api_key_env, options)
         hosts = self._running_supervisor.hosts
+        if on:
+            kind, init = importing.load(HOSTED_MODEL), {"source": source}
+            await self._spawn(kind, None, name, (), "permanent", within, _nodes(on), init, own_host=True)
+            return self.any(name)
         host = await hosts.reserve(name)
         try:
             await self.spawn(
@@ -424,7 +458,10 @@ class Orchestrator(Verbs):
         `forget`: whether what they kept is removed; with False, later agents of their names begin with it.
         """
         check_deadline(within)
-        await self._running_supervisor.stop(names_of(whom), within, forget)
+        names = await self._elsewhere("stop", names_of(whom), within, forget)
+        await self._running_supervisor.stop(names, within, forget)
+        if self._gateway is not None:
+            self._gateway.placement.placer.stopped_here(names)
 
     async def restart(self, whom: Whom, within: float = 10.0) -> None:
         """Restart agents in place: begun messages get PeerLost, queued ones go to the new agent.
@@ -432,17 +469,27 @@ class Orchestrator(Verbs):
         `within`: seconds (10).
         """
         check_deadline(within)
-        await self._running_supervisor.restart(names_of(whom), "asked for", within)
+        names = await self._elsewhere("restart", names_of(whom), within)
+        await self._running_supervisor.restart(names, "asked for", within)
 
     async def pause(self, whom: Whom, within: float = 10.0) -> None:
         """Let messages wait in the mailboxes of agents until `resume`. `within`: seconds (10)."""
         check_deadline(within)
-        await self._running_supervisor.order("pause", names_of(whom), within)
+        names = await self._elsewhere("pause", names_of(whom), within)
+        await self._running_supervisor.order("pause", names, within)
 
     async def resume(self, whom: Whom, within: float = 10.0) -> None:
         """Let paused agents handle messages again. `within`: seconds (10)."""
         check_deadline(within)
-        await self._running_supervisor.order("resume", names_of(whom), within)
+        names = await self._elsewhere("resume", names_of(whom), within)
+        await self._running_supervisor.order("resume", names, within)
+
+    async def _elsewhere(self, verb: str, names: list[str], within: float, forget: bool = False) -> list[str]:
+        """Give an order about the agents that are on other nodes; return the names of the others."""
+        if self._gateway is None:
+            return names
+        here: list[str] = await self._gateway.placement.placer.about(verb, names, within, forget)
+        return here
 
     # observation ------------------------------------------------------------------------------------------------------
     async def table(self, within: float = 2.0) -> Table:
@@ -462,9 +509,7 @@ class Orchestrator(Verbs):
         """Return the nodes of the cluster, this one first; ConfigurationError where there is no cluster."""
         if self._gateway is None:
             self._running_supervisor  # noqa: B018  # for its error
-            raise ConfigurationError(
-                "this orchestrator belongs to no cluster", hint='Orchestrator(cluster="nats://10.0.0.1:4222")'
-            )
+            raise _no_cluster("this orchestrator belongs to no cluster")
         found: list[NodeReport] = self._gateway.nodes()
         return found
 
@@ -492,6 +537,21 @@ class Orchestrator(Verbs):
 def _cluster() -> Any:
     """Module of clusters. It stands above agents, and is found by its name."""
     return import_module("three_mode.cluster")
+
+
+def _no_cluster(text: str) -> ConfigurationError:
+    return ConfigurationError(text, hint='Orchestrator(cluster="nats://10.0.0.1:4222")')
+
+
+def _nodes(on: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the names or labels of nodes that `on` was given."""
+    given: Any = on
+    if isinstance(on, str):
+        return (on,) if on else ()
+    found = tuple(given) if isinstance(given, Iterable) else (given,)
+    if not all(isinstance(one, str) and one for one in found):
+        raise ConfigurationError(f"on has names or labels of nodes, not {on!r}", hint='on="gpu", or on=("a", "b")')
+    return found
 
 
 def names_of(whom: Whom) -> list[str]:

@@ -14,6 +14,7 @@ SUBCOMMANDS = {
     "serve": "an OpenAI-compatible endpoint for models and agents",
     "mcp": "offers the agents of a running bus as tools over standard input and output (MCP)",
     "buses": "lists the buses that run on this machine",
+    "node": "makes this machine part of a cluster: its hosts run agents that other nodes place on them",
     "agents": "lists the hosts and agents of a running bus",
     "top": "shows the agents of a running bus, live",
     "models": "lists, adds, inspects, removes and pulls models that run on this computer",

@@ -25,7 +25,7 @@ from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import NodeReport, host_name
 from three_mode.cluster.broadcasts import Broadcasts
 from three_mode.cluster.core import actions as act
-from three_mode.cluster.core.frames import BadPacket, OtherVersion, encode, read_packet
+from three_mode.cluster.core.frames import BadPacket, Offer, OtherVersion, encode, read_packet
 from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.peers import HERE, LOST
 from three_mode.cluster.failures import OVERHEAD
@@ -33,6 +33,7 @@ from three_mode.cluster.home import NodeHome
 from three_mode.cluster.kept import NatsStore
 from three_mode.cluster.names_here import NamesHere
 from three_mode.cluster.options import Cluster
+from three_mode.cluster.placement import Placement
 from three_mode.cluster.remote_node import PassedOn, RemoteNode
 from three_mode.cluster.served import Served
 from three_mode.errors import ConfigurationError, MissingExtra, ModeUnavailable, NoSuchAgent, ThreeModeError
@@ -61,11 +62,13 @@ class Gateway:
         self._opening = self._flushing = self._closed = False
         self._complained: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._offer = cluster.offer(home.hosts)
         self._all, self._direct = f"3m.{self.name}.all", f"3m.{self.name}.node."
         self._session: Session
         self._names: NamesHere
         self._served: Served
         self._broadcasts: Broadcasts
+        self.placement: Placement
 
     # start and end ----------------------------------------------------------------------------------------------------
     async def open(self) -> None:
@@ -79,9 +82,26 @@ class Gateway:
         try:
             self._bus = bus = await Bus.join(self._bus_name, self._options)
             self._session = session = Session(bus)
-            self._names = NamesHere(self.core, session, self._home, self._foreign, self.flush)
+            self._names = NamesHere(self.core, session, self._home, self._foreign, self.flush, self._offer)
+            self.placement = Placement(
+                self.core,
+                self.name,
+                self._home,
+                bus,
+                self._offer,
+                self._cluster.alone,
+                self._foreign,
+                lambda: self.room,
+                self.flush,
+            )
             self._served = Served(
-                self.core, session, self._names.roles, self._names.hosts, lambda: self.room, self.flush
+                self.core,
+                session,
+                self._names.roles,
+                self._names.hosts,
+                lambda: self.room,
+                self.flush,
+                self.placement.taker.begin,
             )
             self._broadcasts = Broadcasts(self.core, session, lambda: self.room, self.flush, self._dropped)
             await bus.register(host_name(f"gateway-{self.node}"), self._on_host_request)
@@ -100,6 +120,10 @@ class Gateway:
             await self.close()
             raise
 
+    def hosts_run(self) -> None:
+        """Take orders from now on: the hosts of this node run."""
+        self.placement.taker.open.set()
+
     async def close(self) -> None:
         """Leave the cluster, and close the connection."""
         await self.leave()
@@ -110,6 +134,7 @@ class Gateway:
         if self._closed:
             return
         if self._bus is not None and hasattr(self, "_broadcasts"):
+            await self.placement.end_agents()
             self.core.leave(time.monotonic())
             self.flush()
         self._closed = True
@@ -120,6 +145,7 @@ class Gateway:
                 request.fail(*wire_errors.to_wire(ModeUnavailable("this node leaves its cluster")))
         self.waiting.clear()
         if self._bus is not None and hasattr(self, "_broadcasts"):
+            await self.placement.close()
             self._names.close()
             await self._served.close()
             await self._broadcasts.close()
@@ -147,11 +173,13 @@ class Gateway:
     def nodes(self) -> list[NodeReport]:
         """Return this node and the others that are known."""
         core = self.core
-        found = [NodeReport(self.node, core.id, "this one", len(core.own.claims))]
+        own = self._offer
+        found = [NodeReport(self.node, core.id, "this one", len(core.own.claims), own.hosts, own.labels, own.allow)]
         for peer in core.nodes():
             state = "here" if peer.state == HERE else "lost" if peer.state == LOST else "suspected"
             view = core.names.get(peer.id)
-            found.append(NodeReport(peer.name, peer.id, state, len(view.claims) if view is not None else 0))
+            agents, offer = (len(view.claims), view.around.offer) if view is not None else (0, Offer())
+            found.append(NodeReport(peer.name, peer.id, state, agents, offer.hosts, offer.labels, offer.allow))
         return found
 
     def listeners(self, topic: str) -> dict[str, int]:
@@ -165,20 +193,12 @@ class Gateway:
         """Take an event of this node's supervisor: an agent that is given up does not come back."""
         if isinstance(event, AgentGivenUp):
             self.core.release([event.agent])
+            self.placement.agent_given_up(event)
             self.flush()
 
     def knows(self, agent: str) -> bool:
         """Return whether an agent is one of another node, also of one that is lost."""
         return any(agent in view.claims for view in self.core.names.values())
-
-    def check_group(self, group: str) -> None:
-        """Raise ConfigurationError where another node has a group of this name."""
-        for node, view in self.core.names.items():
-            if self.core.peers.reachable(node) and any(name.rpartition("/")[0] == group for name in view.claims):
-                raise ConfigurationError(
-                    f"the group {group!r} is on node {self.core.peers.name(node)} of the cluster {self.name!r} already",
-                    hint="choose another name=",
-                )
 
     # in and out -------------------------------------------------------------------------------------------------------
     def _foreign(self) -> set[str]:
@@ -197,6 +217,8 @@ class Gateway:
         except BadPacket as error:
             self._complain("bad packet", f"bytes on {self._all} are dropped: {error.message}")
             return
+        if packet.sender == self.core.id:
+            self.placement.heard_itself()
         self.core.handle(time.monotonic(), packet)
         self.flush()
 
@@ -214,7 +236,9 @@ class Gateway:
 
     def _tick(self) -> None:
         self._timer = None
-        self.core.tick(time.monotonic())
+        now = time.monotonic()
+        self.core.tick(now)
+        self.placement.tick(now)
         self.flush()
 
     def flush(self) -> None:
@@ -242,6 +266,7 @@ class Gateway:
     # what the core asks for -------------------------------------------------------------------------------------------
     def _peer_changed(self, action: act.PeerChanged) -> None:
         node, name, happened = action.node, action.name, self._home.happened
+        self.placement.peer_changed(action)
         match action.state:
             case "joined":
                 if name == self.node:
@@ -264,6 +289,7 @@ class Gateway:
                 reason = "it left" if action.state == "left" else f"it has been silent for {action.after:.1f} s"
                 self._node(node, name).vanish()
                 happened(NodeLost(name, reason, len(view.claims) if view is not None else 0))
+                self.placement.tick(time.monotonic())
             case "forgotten":
                 gone = self._nodes.pop(node, None)
                 if gone is not None:
@@ -277,6 +303,7 @@ class Gateway:
 
     def _names_shown(self, action: act.NamesShown) -> None:
         self._node(action.node, self.core.peers.name(action.node)).show(action.names)
+        self.placement.names_shown(action.names)
 
     def _names_hidden(self, action: act.NamesHidden) -> None:
         if action.node in self._nodes:
@@ -285,6 +312,7 @@ class Gateway:
     def _end_agents(self, action: act.EndAgents) -> None:
         winner = self.core.peers.name(action.winner)
         self._home.happened(AgentsOutranked(action.names, winner))
+        self.placement.agents_end(action.names)
         self._start(self._stop(action.names))
 
     async def _stop(self, names: tuple[str, ...]) -> None:
@@ -298,6 +326,8 @@ class Gateway:
         request = self.waiting.get(action.id) if isinstance(action, act.CallPart) else self.waiting.pop(action.id, None)
         if request is not None:
             request.take(action)
+        elif isinstance(action, act.CallAnswered | act.CallFailed):
+            self.placement.call_ended(action)
 
     def _tell_lost(self, action: act.TellLost) -> None:
         self._home.dead_letter(action.to, action.topic, action.sender, "peer_lost", action.why, b"")

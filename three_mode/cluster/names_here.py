@@ -7,8 +7,9 @@ from typing import Any
 from three_mode.agents.calling.roles import Roles
 from three_mode.agents.calling.session import Session
 from three_mode.agents.wire.orders import HOST
-from three_mode.cluster.core.frames import Surroundings
-from three_mode.cluster.core.node import ROLE, ClusterNode
+from three_mode.cluster.core.frames import Offer, Surroundings
+from three_mode.cluster.core.node import ClusterNode
+from three_mode.cluster.core.shown import ROLE
 from three_mode.cluster.home import NodeHome
 from transports.bus import NamesChanged
 
@@ -16,7 +17,8 @@ _BELOW = "/"  # in the name of every agent
 
 
 class NamesHere:
-    """Watcher of the bus. `foreign()` are the members of the bus that stand for other nodes."""
+    """Watcher of the bus. `foreign()` are the members of the bus that stand for other nodes, `offer` is what this node
+    offers to those that place agents."""
 
     def __init__(
         self,
@@ -25,7 +27,9 @@ class NamesHere:
         home: NodeHome,
         foreign: Callable[[], set[str]],
         flush: Callable[[], None],
+        offer: Offer,
     ) -> None:
+        self._offer = offer
         self._core, self._session, self._home, self._foreign, self._flush = core, session, home, foreign, flush
         self.roles = Roles()
         """Roles of this node alone."""
@@ -69,7 +73,7 @@ class NamesHere:
         self._role_names.update(roles)
         self.roles.appeared(roles)
         here = sorted({name.removeprefix(ROLE).partition("@")[0] for name in self._role_names})
-        self._core.surround(Surroundings(tuple(here), dict(self._home.patterns())))
+        self._core.surround(Surroundings(tuple(here), dict(self._home.patterns()), self._offer))
 
 
 def _is_agent(name: str) -> bool:

@@ -4,12 +4,15 @@ import re
 import socket
 from typing import Any
 
+from three_mode.cluster.core.frames import Offer
 from three_mode.cluster.core.timing import NodeTiming
 from three_mode.errors import ConfigurationError
 from three_mode.frozen_options import FrozenOptions
 from transports.nats import NatsError, NatsOptions
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PATH = re.compile(r"(?!\d)\w+(\.(?!\d)\w+)*")
+_ALONE = ("keep", "pause", "stop")
 
 
 class _Address(FrozenOptions, frozen=True, kw_only=False):
@@ -44,6 +47,13 @@ class Cluster(_Address, frozen=True, kw_only=True):
     """Seconds for the first connection to a server; later it is looked for again for ever."""
     timing: NodeTiming = NodeTiming()
     """When another node is suspected, lost and forgotten."""
+    labels: tuple[str, ...] = ()
+    """What this node is one of: `spawn(..., on="gpu")` finds it by a label, or by its name."""
+    allow: tuple[str, ...] = ()
+    """Import paths below which this node starts classes that other nodes order: `("mypackage",)`. None: it takes no
+    orders."""
+    alone: str = "keep"
+    """What becomes of agents that another node has placed here, once that one is lost: `keep`, `pause` or `stop`."""
 
     @classmethod
     def of(cls, given: Any) -> "Cluster":
@@ -60,6 +70,18 @@ class Cluster(_Address, frozen=True, kw_only=True):
                 raise ConfigurationError(
                     f"{name!r} is no name for a {what}", hint="at most 64 letters, digits, - and _"
                 )
+        several: tuple[tuple[str, Any], ...] = (("labels", given.labels), ("allow", given.allow))
+        for what, paths in several:
+            if not isinstance(paths, tuple | list) or not all(isinstance(path, str) for path in paths):
+                raise ConfigurationError(f"{what} are several texts, not {paths!r}", hint=f'{what}=("gpu",)')
+        for label in given.labels:
+            if not _NAME.fullmatch(label):
+                raise ConfigurationError(f"{label!r} is no label", hint="at most 64 letters, digits, - and _")
+        for path in given.allow:
+            if not _PATH.fullmatch(path):
+                raise ConfigurationError(f"{path!r} is no import path", hint="as in mypackage.agents")
+        if given.alone not in _ALONE:
+            raise ConfigurationError(f"alone is one of {', '.join(_ALONE)}, not {given.alone!r}")
         try:
             given.nats.servers  # noqa: B018  # for its error
         except NatsError as error:
@@ -79,6 +101,10 @@ class Cluster(_Address, frozen=True, kw_only=True):
             self.token,
             self.connect_within,
         )
+
+    def offer(self, hosts: int) -> Offer:
+        """Return what this node offers to those that place agents; 0 hosts are this process itself."""
+        return Offer(tuple(self.labels), max(1, hosts), tuple(self.allow))
 
     def names(self, bus: str) -> tuple[str, str]:
         """Return the names of the cluster and of this node, on a bus of that name."""

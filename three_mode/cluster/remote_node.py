@@ -15,7 +15,8 @@ from three_mode.agents.handlers.codec import encode
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import HostSettled, host_name
 from three_mode.cluster.core.actions import CallAnswered, CallEnded, CallFailed, CallPart
-from three_mode.cluster.core.node import ROLE, ClusterNode
+from three_mode.cluster.core.node import ClusterNode
+from three_mode.cluster.core.shown import ROLE
 from three_mode.cluster.failures import fail, too_large
 from three_mode.errors import NoSuchAgent
 from transports.bus import Bus, BusError, BusOptions, CallCancelled, Encoded, Kind, NameTaken, Request

@@ -14,7 +14,9 @@ from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import GatherOrder
 from three_mode.cluster.core.frames import AskFrame, TellFrame
-from three_mode.cluster.core.node import NO_SUCH_NAME, ROLE, ClusterNode
+from three_mode.cluster.core.node import NO_SUCH_NAME, ClusterNode
+from three_mode.cluster.core.orders import ORDER
+from three_mode.cluster.core.shown import ROLE
 from three_mode.cluster.failures import failure
 from three_mode.errors import BadResult, NoSuchAgent, ThreeModeError
 from three_mode.messages import encode_error
@@ -51,7 +53,8 @@ class ServedStream:
 
 class Served:
     """The calls of other nodes. `session` is that of the gateway's own member, `roles` are those of this node,
-    `hosts()` its hosts by their members, `room()` how many bytes the server takes; `flush` carries out actions."""
+    `hosts()` its hosts by their members, `room()` how many bytes the server takes; `flush` carries out actions,
+    and `order` takes orders to this node itself."""
 
     def __init__(
         self,
@@ -61,8 +64,10 @@ class Served:
         hosts: Callable[[], dict[str, str]],
         room: Callable[[], int],
         flush: Callable[[], None],
+        order: Callable[[str, AskFrame], None],
     ) -> None:
         self._core, self._session, self._roles, self._hosts = core, session, roles, hosts
+        self._order = order
         self._room, self._flush = room, flush
         self._calls: dict[Key, Call] = {}
         self._streams: dict[Key, ServedStream] = {}
@@ -84,7 +89,9 @@ class Served:
     def begin(self, node: str, frame: AskFrame) -> None:
         """Begin with a call."""
         key = node, frame.id
-        if not frame.to:
+        if not frame.to and frame.topic == ORDER and not frame.credit:
+            self._order(node, frame)
+        elif not frame.to:
             if frame.topic != "gather" or not frame.credit:
                 self._core.fail(time.monotonic(), *key, NO_SUCH_NAME, f"a node takes no order {frame.topic!r}")
                 return

@@ -400,7 +400,7 @@ async def test_a_cluster_member_cannot_give_orders_to_hosts_or_the_orchestrator(
     """Only agents that a node claims can be called from another one."""
     import nats
 
-    from three_mode.cluster.core.frames import AskFrame, HeartbeatFrame, Packet, TellFrame, encode
+    from three_mode.cluster.core.frames import VERSION, AskFrame, HeartbeatFrame, Packet, TellFrame, encode
 
     cluster = new_name()
     async with NatsServer() as server, node(server.url, cluster, "a") as here:
@@ -413,13 +413,19 @@ async def test_a_cluster_member_cannot_give_orders_to_hosts_or_the_orchestrator(
         await client.subscribe(f"3m.{cluster}.node.intruder", cb=arrived)
         await here.spawn(Scout, 1, name="scout")
         me = here.nodes()[0].id
-        await client.publish(f"3m.{cluster}.all", encode(Packet(1, "intruder", "", 0, 0, HeartbeatFrame("i", 0, 0))))
+        await client.publish(
+            f"3m.{cluster}.all", encode(Packet(VERSION, "intruder", "", 0, 0, HeartbeatFrame("i", 0, 0)))
+        )
         names = ("orchestrator", "host:host-0", here.bus.id, "any:nobody")
         for number, name in enumerate(names, 1):
             ask = AskFrame(number, name, 0, "stop", "", "", 5.0, 0, b"\xc0")
-            await client.publish(f"3m.{cluster}.node.{me}", encode(Packet(1, "intruder", me, 1, 2 * number - 1, ask)))
+            await client.publish(
+                f"3m.{cluster}.node.{me}", encode(Packet(VERSION, "intruder", me, 1, 2 * number - 1, ask))
+            )
             tell = TellFrame(name, 0, "failed", "", "", b"\xc0")
-            await client.publish(f"3m.{cluster}.node.{me}", encode(Packet(1, "intruder", me, 1, 2 * number, tell)))
+            await client.publish(
+                f"3m.{cluster}.node.{me}", encode(Packet(VERSION, "intruder", me, 1, 2 * number, tell))
+            )
         await until(lambda: sum(msgspec.msgpack.decode(raw)[5][0] == 14 for raw in answers) == len(names))
         assert await here.ref("scout/0").ask(Scout.add, 1, within=20) == 2
         await client.close()

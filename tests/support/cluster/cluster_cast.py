@@ -95,3 +95,19 @@ class Scout(Agent):
     @on("news.*")
     def read(self, item: dict[str, int]) -> None:
         self.heard.append(item["id"])
+
+
+class Unruly(Agent):
+    """Cannot be made under one number."""
+
+    def __init__(self, fails: int) -> None:
+        if self.name.endswith(f"/{fails}"):
+            raise RuntimeError("not this one")
+
+
+class Stubborn(Agent):
+    """Ends itself when it is asked to."""
+
+    @handler
+    async def leave(self) -> None:
+        self.stop()

@@ -48,19 +48,36 @@ class ChildNode:
 @asynccontextmanager
 async def child_node(url: str, cluster: str, name: str, group: str, count: int = 2) -> AsyncIterator[ChildNode]:
     """Start a node with agents, and kill it at the end if it still runs."""
+    words = ("-m", "tests.support.cluster.node_child", url, cluster, name, group, str(count))
+    async with _child(b"ready", *words) as child:
+        yield child
+
+
+@asynccontextmanager
+async def child_home(url: str, cluster: str, *nodes: str) -> AsyncIterator[ChildNode]:
+    """Start a home that places an agent on each of these nodes, and kill it at the end if it still runs."""
+    async with _child(b"ready", "-m", "tests.support.cluster.home_child", url, cluster, *nodes) as child:
+        yield child
+
+
+@asynccontextmanager
+async def command_node(url: str, cluster: str, name: str, *words: str) -> AsyncIterator[ChildNode]:
+    """Start a node by `three-mode node`, and kill it at the end if it still runs."""
+    where = ("--cluster", url, "--name", cluster, "--node", name, "--hosts", "1", "--json")
+    async with _child(b'{"node"', "-m", "three_mode.cli", "node", *where, *words) as child:
+        yield child
+
+
+@asynccontextmanager
+async def _child(says: bytes, *words: str) -> AsyncIterator[ChildNode]:
+    """Start Python with these words, wait until it says that it is there, and kill it at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.support.cluster.node_child",
-        *(url, cluster, name, group, str(count)),
-        cwd=ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        sys.executable, *words, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None
         line = await asyncio.wait_for(process.stdout.readline(), 2 * PATIENT)
-        assert line.startswith(b"ready"), line
+        assert line.startswith(says), line
         yield ChildNode(process)
     finally:
         if process.returncode is None:
@@ -75,3 +92,9 @@ async def until(condition: Callable[[], Any], within: float = PATIENT) -> None:
     while not condition():
         assert time.monotonic() < ends, "it did not come true in time"
         await asyncio.sleep(0.02)
+
+
+def worker(url: str, cluster: str, name: str, **offer: Any) -> Orchestrator:
+    """Return the orchestrator of a node in this process that takes orders for the agents of the tests."""
+    offer = {"allow": ("tests.support",), "timing": FAST} | offer
+    return Orchestrator(0, f"{cluster}-{name}", cluster=Cluster(url, name=cluster, node=name, **offer))

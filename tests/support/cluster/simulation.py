@@ -105,7 +105,7 @@ class Call:
 class History:
     """One history of a few nodes, from a seed."""
 
-    trouble = TROUBLE
+    trouble, quiet = TROUBLE, QUIET
     happenings = (6, 26)
     """How many things happen, at least and at most."""
 
@@ -141,7 +141,7 @@ class History:
             self.at(1.2 + chance.random() * (self.trouble - 1.2), self._something)
         self.at(self.trouble, self._heal)
         steps = 0
-        while self._events and self._events[0][0] <= self.trouble + QUIET:
+        while self._events and self._events[0][0] <= self.trouble + self.quiet:
             self.now, _, work = heapq.heappop(self._events)
             work()
             steps += 1

@@ -19,6 +19,9 @@ def _frames() -> some.SearchStrategy[frames.AnyFrame]:
         frames.Surroundings,
         some.lists(_text, max_size=2).map(tuple),
         some.dictionaries(_text, some.lists(_text, max_size=2).map(tuple), max_size=2),
+        some.builds(
+            frames.Offer, some.lists(_text, max_size=2).map(tuple), _count, some.lists(_text, max_size=2).map(tuple)
+        ),
     )
     return some.one_of(
         some.builds(frames.HeartbeatFrame, _text, _count, _count),
@@ -65,13 +68,13 @@ def test_bytes_of_any_kind_are_read_or_refused(raw: bytes) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        [1, "b", "a", 1, 1, [99]],
-        [1, "b", "a", 1, 1, [13, -1, 0]],
-        [1, "b", "a", -1, 1, [13, 1, 0]],
-        [1, "b", "a", 1, 1, [10, 1, "scout/0", 1, "think", "", "", float("nan"), 0, b""]],
-        [1, "b" * 65, "a", 1, 1, [2]],
-        [1, "b", "a", 1, 1, [1, "n" * 1025, 0, 0]],
-        [1, "b"],
+        [frames.VERSION, "b", "a", 1, 1, [99]],
+        [frames.VERSION, "b", "a", 1, 1, [13, -1, 0]],
+        [frames.VERSION, "b", "a", -1, 1, [13, 1, 0]],
+        [frames.VERSION, "b", "a", 1, 1, [10, 1, "scout/0", 1, "think", "", "", float("nan"), 0, b""]],
+        [frames.VERSION, "b" * 65, "a", 1, 1, [2]],
+        [frames.VERSION, "b", "a", 1, 1, [1, "n" * 1025, 0, 0]],
+        [frames.VERSION, "b"],
         "text",
     ],
 )
@@ -82,7 +85,7 @@ def test_a_field_that_does_not_fit_is_refused(fields: object) -> None:
 
 @pytest.mark.parametrize("rest", [[], ["a", 1, 1, [1, "x", 0, 0]], [{"a": "later shape"}]])
 def test_a_packet_of_another_version_names_its_node(rest: list[object]) -> None:
-    with pytest.raises(OtherVersion, match=r"node b-7 speaks version 9 .* speaks version 1") as caught:
+    with pytest.raises(OtherVersion, match=rf"node b-7 speaks version 9 .* speaks version {frames.VERSION}") as caught:
         read_packet(msgspec.msgpack.encode([9, "b-7", *rest]))
     assert (caught.value.node, caught.value.version) == ("b-7", 9)
     assert caught.value.hint is not None

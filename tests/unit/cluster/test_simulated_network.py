@@ -157,7 +157,7 @@ def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -
 
 def test_links_to_a_forgotten_node_that_begin_as_if_it_were_new_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def forget_all(core: ClusterNode, node: str) -> None:
-        for table in (core.names, core._out, core._in, core._casts_of, core._roles):
+        for table in (core.names, core._out, core._in, core._casts_of, core._shown.roles):
             table.pop(node, None)
 
     monkeypatch.setattr(ClusterNode, "_forget", forget_all)

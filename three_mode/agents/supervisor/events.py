@@ -211,6 +211,74 @@ class AgentsOutranked(msgspec.Struct, frozen=True, tag=True):
         return f"{', '.join(self.agents[:5])} end here: node {self.node} has later agents of these names"
 
 
+class AgentsMoved(msgspec.Struct, frozen=True, tag=True):
+    """Agents of a node that is lost, or left, run at another one: made anew there."""
+
+    agents: tuple[str, ...]
+    origin: str
+    """Name of the node that they were at."""
+    node: str
+    """Name of the node that they are at."""
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        return f"{_some(self.agents)} of node {self.origin} run at node {self.node} now"
+
+
+class AgentsStranded(msgspec.Struct, frozen=True, tag=True):
+    """Agents of a node that is lost, or left, wait for a node that may run them."""
+
+    agents: tuple[str, ...]
+    reason: str
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        return f"{_some(self.agents)} wait for a node: {self.reason}"
+
+
+class NodeRefused(msgspec.Struct, frozen=True, tag=True):
+    """A node cannot run the agents of a group, and is left out."""
+
+    node: str
+    group: str
+    reason: str
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        return f"node {self.node} is left out for {self.group}: {self.reason}"
+
+
+class HomeLost(msgspec.Struct, frozen=True, tag=True):
+    """The node that placed agents here is lost, or left."""
+
+    node: str
+    agents: int
+    """Number of its agents here."""
+    alone: str
+    """What becomes of them: keep, pause or stop."""
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        return f"node {self.node}, which placed {self.agents} agents here, is gone; what they do alone: {self.alone}"
+
+
+class HomeBack(msgspec.Struct, frozen=True, tag=True):
+    """The node that placed agents here was lost, and is back."""
+
+    node: str
+    agents: int
+    """Number of its agents here."""
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        return f"node {self.node}, which placed {self.agents} agents here, is back"
+
+
 class NodeGap(msgspec.Struct, frozen=True, tag=True):
     """Messages from another node did not arrive: `first` to `last` of its messages to this node, or its broadcasts."""
 
@@ -241,9 +309,19 @@ SupervisorEvent = (
     | NodeLost
     | NodeBack
     | AgentsOutranked
+    | AgentsMoved
+    | AgentsStranded
+    | NodeRefused
+    | HomeLost
+    | HomeBack
     | NodeGap
 )
 """Any event of hosts, agents and other nodes, as `Orchestrator.events` has them."""
+
+
+def _some(agents: tuple[str, ...]) -> str:
+    others = f" and {len(agents) - 5} more" if len(agents) > 5 else ""
+    return ", ".join(agents[:5]) + others
 
 
 class SupervisorEvents:

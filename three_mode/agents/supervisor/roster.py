@@ -1,7 +1,7 @@
 """Roster: all agents of an orchestrator, with the host, group, state and restarts of each. No I/O."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from three_mode.agents.handlers.declare import specs_of
@@ -80,6 +80,18 @@ class Roster:
         numbers = range(group.next_number, group.next_number + count)
         group.next_number += count
         return group, numbers
+
+    def join_group(self, name: str, kind: type, order: SpawnOrder, restart: Restart, numbers: Sequence[int]) -> Group:
+        """Return the group, new or not, for agents whose numbers another node has given."""
+        if not self.has_agents_of(name):
+            self.groups.pop(name, None)  # an order before this one has failed
+        group, _ = self.open_group(name, kind, order, restart, 0)
+        group.next_number = max(group.next_number, max(numbers, default=-1) + 1)
+        return group
+
+    def has_agents_of(self, group: str) -> bool:
+        """Return whether there are agents of a group."""
+        return any(entry.group.name == group for entry in self.agents.values())
 
     def add(self, group: Group, numbers: Iterable[int], host: str) -> list[Entry]:
         """Add agents of a group that a host is about to make."""

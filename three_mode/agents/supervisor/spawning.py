@@ -46,9 +46,14 @@ class Spawning:
 
     async def spawn(self, kind: type, order: SpawnOrder, restart: Restart, count: int, within: float) -> range:
         """Make `count` agents and return their numbers once they can be called; if one fails, none is made."""
+        group, numbers = self._roster.open_group(order.group, kind, order, restart, count)
+        await self.make(group, numbers, within)
+        return numbers
+
+    async def make(self, group: Group, numbers: Sequence[int], within: float) -> None:
+        """Make agents of a group, and wait until they can be called; if one fails, none is made."""
         begun = time.monotonic()
         ends = begun + within
-        group, numbers = self._roster.open_group(order.group, kind, order, restart, count)
         try:
             await self._spread(group, numbers, ends)
             group.start_took = max(group.start_took, time.monotonic() - begun)
@@ -56,7 +61,6 @@ class Spawning:
         except BaseException:
             await self._undo(group, numbers, ends)
             raise
-        return numbers
 
     async def _spread(self, group: Group, numbers: Sequence[int], ends: float) -> None:
         """Make agents on the hosts. Those of a host that ends meanwhile are placed again, as long as there is time."""

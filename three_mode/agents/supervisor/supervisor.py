@@ -82,6 +82,20 @@ class Supervisor:
         """Make `count` agents and return their numbers once they can be called; if one fails, none is made."""
         return await self._spawning.spawn(kind, order, restart, count, within)
 
+    async def place(self, kind: type, order: SpawnOrder, restart: Restart, within: float) -> None:
+        """Make the agents of an order, whose numbers another node has given; if one fails, none is made."""
+        group = self.roster.join_group(order.group, kind, order, restart, order.numbers)
+        await self._spawning.make(group, order.numbers, within)
+
+    async def take_over(self, kind: type, order: SpawnOrder, restart: Restart) -> None:
+        """Bring agents back here that were at another node, each as its restart strategy says."""
+        group = self.roster.join_group(order.group, kind, order, restart, order.numbers)
+        placed = place(order.numbers, self.roster.loads(self.hosts.open_to(group.name)))
+        entries = {host: self.roster.add(group, numbers, host) for host, numbers in placed.items()}
+        for entry in itertools.chain(*entries.values()):
+            entry.state, entry.reason, entry.ticket = "restarting", "its node is lost", next(self._tickets)
+        await asyncio.gather(*(self._bring_back(members, host) for host, members in entries.items()))
+
     async def make_on(
         self, host: str, group: Group, numbers: list[int], within: float, old_code: bool = False
     ) -> dict[str, ThreeModeError]:

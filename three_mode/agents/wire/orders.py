@@ -196,6 +196,11 @@ class NodeReport(msgspec.Struct, frozen=True):
     """this one, here, suspected, or lost."""
     agents: int
     """Number of its agents."""
+    hosts: int = 0
+    """Number of its hosts."""
+    labels: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    """Import paths below which it starts classes that other nodes order; none: it takes no orders."""
 
 
 class Table(msgspec.Struct, frozen=True):

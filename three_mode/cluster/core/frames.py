@@ -13,7 +13,7 @@ import msgspec
 
 from three_mode.errors import ThreeModeError
 
-VERSION = 1
+VERSION = 2
 
 Text = Annotated[str, msgspec.Meta(max_length=1024)]
 NodeId = Annotated[str, msgspec.Meta(max_length=64)]
@@ -61,11 +61,21 @@ class Claim(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Its process ended, and it may come back."""
 
 
+class Offer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a node offers to those that place agents: where it is one of, how much it has, what it may start."""
+
+    labels: tuple[Text, ...] = ()
+    hosts: Count = 0
+    allow: tuple[Text, ...] = ()
+    """Import paths below which it starts classes by order; none: it takes no orders."""
+
+
 class Surroundings(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What else is at a node: roles, and the patterns that each group of agents listens to."""
+    """What else is at a node: roles, the patterns that each group of agents listens to, and what the node offers."""
 
     roles: tuple[Text, ...] = ()
     groups: dict[Text, tuple[Text, ...]] = {}
+    offer: Offer = Offer()
 
 
 class NamesFrame(Frame, frozen=True, tag=3):

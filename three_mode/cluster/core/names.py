@@ -116,6 +116,13 @@ class OwnNames:
         for name in names:
             self.claims[name] = self._changed[name] = Claim(name, self.clock)
 
+    def reserve(self, names: Iterable[str], after: int) -> None:
+        """Claim names for agents that are about to begin here, above `after`: nobody elsewhere ends for that yet."""
+        self.clock = max(self.clock, after) + 1
+        self.counts.forget()
+        for name in names:
+            self.claims[name] = self._changed[name] = Claim(name, self.clock, True)
+
     def release(self, names: Iterable[str]) -> None:
         """Give names up: their agents have ended."""
         self.counts.forget()

@@ -21,9 +21,6 @@ from three_mode.cluster.core.actions import (
     EndAgents,
     FramesMissing,
     GrantParts,
-    NamesHidden,
-    NamesShown,
-    PatternsChanged,
     PeerChanged,
     SendPacket,
     TellLost,
@@ -58,10 +55,10 @@ from three_mode.cluster.core.frames import (
 from three_mode.cluster.core.links import ACK_EVERY, FrameNote, LinkIn, LinkOut, Note, Range
 from three_mode.cluster.core.names import NamesOf, OwnNames
 from three_mode.cluster.core.peers import NodePeer, Peers
+from three_mode.cluster.core.shown import ROLE, ShownNames
 from three_mode.cluster.core.timing import NodeTiming
 
 NO_SUCH_NAME, PEER_LOST, OVERLOADED, DEADLINE = "no_such_name", "peer_lost", "overloaded", "deadline_exceeded"
-ROLE = "any:"
 _CALLS = 65536  # calls of this node that may wait at once
 _FORGOTTEN = 1024  # nodes that are forgotten whose frames are counted on if they come back
 _SHARE, _MOST = 0.25, 0.1  # of the time of a receipt, at most so many seconds, for the way of the answer
@@ -81,9 +78,7 @@ class ClusterNode:
         self._first_link = 1  # number of a new link: later than those to nodes that are forgotten, which may come back
         self._calls, self._served = OutCalls(), ServedCalls()
         self._casts, self._casts_of = OwnCasts(), dict[str, CastsOf]()
-        self._owners: dict[str, str] = {}  # agent elsewhere -> the node that is shown to have it
-        self._roles: dict[str, frozenset[str]] = {}  # node -> its roles that are shown
-        self._patterns: frozenset[str] = frozenset()
+        self._shown = ShownNames(self.own, self.names, self.peers)
         self._away: deque[tuple[float, tuple[Claim, ...]]] = deque()
         self._next_heartbeat = now
         self._actions: list[Action] = []
@@ -165,50 +160,25 @@ class ClusterNode:
 
     def owner(self, name: str) -> str | None:
         """Return the node that has an agent which is not here."""
-        return self._owners.get(name)
+        return self._shown.owners.get(name)
+
+    def reserve(self, names: Iterable[str], after: int) -> None:
+        """Claim names for agents that are about to begin here, above all claims up to `after`: those elsewhere are
+        shown here no longer, and end once the ones here have begun."""
+        names = list(names)
+        self.own.reserve(names, after)
+        self._show(names)
+
+    def order_number(self) -> int:
+        """Return the number of a new order: above those of all claims and orders that were seen here."""
+        self.own.clock += 1
+        return self.own.clock
 
     def _show(self, names: Iterable[str]) -> None:
-        """Show each agent that is elsewhere at the one node which has its latest incarnation."""
-        hidden: dict[str, list[str]] = {}
-        shown: dict[str, list[str]] = {}
-        views = [(node, view.claims) for node, view in self.names.items() if self.peers.reachable(node)]
-        for name in names:
-            best = None
-            if name not in self.own.claims:
-                found = [(claim.number, node) for node, claims in views if (claim := claims.get(name)) is not None]
-                best = max(found)[1] if found else None
-            before = self._owners.get(name)
-            if best == before:
-                continue
-            if before is not None:
-                hidden.setdefault(before, []).append(name)
-                del self._owners[name]
-            if best is not None:
-                shown.setdefault(best, []).append(name)
-                self._owners[name] = best
-        self._actions += (NamesHidden(node, tuple(some)) for node, some in hidden.items())
-        self._actions += (NamesShown(node, tuple(some)) for node, some in shown.items())
+        self._actions += self._shown.agents(names)
 
     def _show_surroundings(self, node: str) -> None:
-        view = self.names.get(node)
-        roles = view.around.roles if view is not None and self.peers.reachable(node) else ()
-        before, now = self._roles.get(node, frozenset()), frozenset(f"{ROLE}{role}" for role in roles)
-        if before != now:
-            self._roles[node] = now
-            if before - now:
-                self._actions.append(NamesHidden(node, tuple(sorted(before - now))))
-            if now - before:
-                self._actions.append(NamesShown(node, tuple(sorted(now - before))))
-        patterns = frozenset(
-            pattern
-            for other, view in self.names.items()
-            if self.peers.reachable(other)
-            for some in view.around.groups.values()
-            for pattern in some
-        )
-        if patterns != self._patterns:
-            self._patterns = patterns
-            self._actions.append(PatternsChanged(patterns))
+        self._actions += self._shown.surroundings(node)
 
     def _claimed(self, node: str, claims: Iterable[Claim], names: Iterable[str]) -> None:
         """Take claims of another node: a later incarnation ends the one here."""
@@ -274,7 +244,7 @@ class ClusterNode:
             self._in_before[node] = came
             if len(self._in_before) > _FORGOTTEN:
                 self._in_before.popitem(last=False)
-        for table in (self.names, self._casts_of, self._roles):
+        for table in (self.names, self._casts_of, self._shown.roles):
             table.pop(node, None)
 
     def _cut(self, node: str, why: str) -> None:

@@ -1,0 +1,113 @@
+"""Placement: what a gateway has to place agents on other nodes, and to take their orders."""
+
+import time
+from collections.abc import Callable
+
+from three_mode.agents.supervisor.events import AgentGivenUp
+from three_mode.cluster.clearing import Clearing
+from three_mode.cluster.core.actions import CallAnswered, CallFailed, PeerChanged
+from three_mode.cluster.core.echo import Echo
+from three_mode.cluster.core.frames import Offer
+from three_mode.cluster.core.node import ClusterNode
+from three_mode.cluster.core.placing import Placing
+from three_mode.cluster.home import NodeHome
+from three_mode.cluster.order_taker import OrderTaker
+from three_mode.cluster.placer import Placer
+from three_mode.cluster.spawning import ClusterSpawning
+from three_mode.errors import ConfigurationError
+from transports.bus import Bus
+
+_END_WITHIN = 5.0  # seconds for agents on other nodes, once this one leaves
+
+
+class Placement:
+    """Both sides of placing at one node: `placer` and `spawning` give orders, `taker` does those of others.
+
+    `foreign()` are the members of the bus that stand for other nodes, `room()` is how many bytes the server takes, and
+    `flush` carries out actions.
+    """
+
+    def __init__(
+        self,
+        core: ClusterNode,
+        cluster: str,
+        home: NodeHome,
+        bus: Bus,
+        offer: Offer,
+        alone: str,
+        foreign: Callable[[], set[str]],
+        room: Callable[[], int],
+        flush: Callable[[], None],
+    ) -> None:
+        self._core, self._cluster = core, cluster
+        self._placing, self._echo = Placing(core), Echo(core.timing)
+        clearing = Clearing(core, bus, foreign, flush)
+        self.taker = OrderTaker(core, self._placing, home, offer, alone, clearing, flush)
+        self.placer = Placer(core, self._placing, home, offer, clearing, room, flush, self.taker.reported)
+        self.spawning = ClusterSpawning(self.placer, cluster)
+        self._look_at = 0.0
+
+    async def end_agents(self) -> None:
+        """End the agents at other nodes: this node leaves in order."""
+        await self.placer.end_all(_END_WITHIN)
+
+    async def close(self) -> None:
+        """Give and take no more orders."""
+        await self.placer.close()
+        await self.taker.close()
+
+    def check_group(self, group: str) -> None:
+        """Raise ConfigurationError where a group of this name is none that this node has placed."""
+        if group in self._placing.plan.groups:
+            return
+        if self.taker.has_group(group):
+            raise ConfigurationError(
+                f"another node of the cluster {self._cluster!r} has placed the group {group!r} here",
+                hint="choose another name=",
+            )
+        for node, view in self._core.names.items():
+            if self._core.peers.reachable(node) and any(name.rpartition("/")[0] == group for name in view.claims):
+                where = self._core.peers.name(node)
+                raise ConfigurationError(
+                    f"the group {group!r} is on node {where} of the cluster {self._cluster!r} already",
+                    hint="choose another name=, or stop what another program has placed: "
+                    f"orc.stop(orc.group({group!r}))",
+                )
+
+    def tick(self, now: float) -> None:
+        """Do what a node does each heartbeat."""
+        if now >= self._look_at:
+            self._look_at = now + self._core.timing.heartbeat
+            self.placer.tick(now, self._echo.is_steady(now))
+            self.taker.look()
+
+    def heard_itself(self) -> None:
+        """Note that a message of this node came back over the network."""
+        self._echo.heard(time.monotonic())
+
+    def peer_changed(self, change: PeerChanged) -> None:
+        """Note that another node joined, was lost, left, is back or is forgotten."""
+        self._placing.peer_changed(change)
+        self.taker.alone.peer_changed(change)
+        if change.state in ("lost", "left"):
+            self._look_at = 0.0
+        elif change.state == "forgotten":
+            self.taker.forgotten(change.node)
+
+    def names_shown(self, names: tuple[str, ...]) -> None:
+        """Note that agents are shown at another node."""
+        self._placing.shown(names)
+
+    def agents_end(self, names: tuple[str, ...]) -> None:
+        """Note that agents end here, since another node has later ones."""
+        self.taker.gone(names)
+        self._placing.plan.ended(self._core.id, names, again=True)
+
+    def agent_given_up(self, event: AgentGivenUp) -> None:
+        """Note that an agent stays away."""
+        self.taker.supervised(event)
+
+    def call_ended(self, action: CallAnswered | CallFailed) -> None:
+        """Take the end of a call that may be an order."""
+        if self._placing.result(time.monotonic(), action):
+            self.placer.happened()
