@@ -10,7 +10,7 @@ from functools import partial
 from three_mode.errors import MissingExtra, ThreeModeError
 from three_mode.serve import cors, guard
 from three_mode.serve.access_log import AccessLog
-from three_mode.serve.asgi import AsgiExchange, Refused, Scope, Send
+from three_mode.serve.asgi import TRAILERS, AsgiExchange, Refused, Scope, Send
 from three_mode.serve.backend import AgentVerbs, Backend
 from three_mode.serve.endpoint import EndpointState, going_down
 from three_mode.serve.events import EventHub
@@ -116,7 +116,7 @@ class App:
             except MissingExtra as missing:
                 await refuse_grpc(send, str(missing))
                 return
-        if "http.response.trailers" in scope.get("extensions", ()):
+        if TRAILERS in scope.get("extensions", ()):
             await self._grpc(scope, receive, send)
         else:
             await refuse_grpc(send, "the server below this endpoint sends no trailers; `three-mode serve` does")
