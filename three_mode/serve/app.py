@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from three_mode.callers_trace import callers_trace
 from three_mode.errors import MissingExtra, ThreeModeError
 from three_mode.serve import cors, guard
 from three_mode.serve.access_log import AccessLog
@@ -131,7 +132,12 @@ class App:
         if self.options.allowed_origins:
             exchange.always = cors.named(self.options, exchange.header(b"origin"))
         try:
-            model = await self._routed(exchange, route)
+            trace = exchange.header(b"traceparent")
+            if trace is None:
+                model = await self._routed(exchange, route)
+            else:
+                with callers_trace(trace, exchange.header(b"tracestate")):
+                    model = await self._routed(exchange, route)
         except Refused as refused:
             await exchange.refuse(refused.fault)
         except ThreeModeError as error:

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from three_mode import errors
 from three_mode.a2a.protobuf import SERVICE as A2A
+from three_mode.callers_trace import callers_trace
 from three_mode.errors import DeadlineExceeded, ThreeModeError
 from three_mode.grpc_messages.errors import write_error
 from three_mode.serve import guard
@@ -78,7 +79,12 @@ class GrpcSurface:
         call = GrpcCall(scope, receive, send, endpoint.watch, endpoint.options.max_body)
         await call.begin()
         try:
-            await self._answer(call, scope)
+            trace = call.header(b"traceparent")
+            if trace is None:
+                await self._answer(call, scope)
+            else:
+                with callers_trace(trace, call.header(b"tracestate")):
+                    await self._answer(call, scope)
             await call.end()
         except (GrpcError, ThreeModeError) as error:
             await call.fail(error)
