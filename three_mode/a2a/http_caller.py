@@ -92,12 +92,14 @@ class HttpEvents:
     def __init__(self, client: HttpClient, call: Any, read: Any) -> None:
         self._client, self._call, self._read = client, call, read
         self._exchange = call.exchange
+        self._response: Any = None  # kept: one that nobody has ends its exchange
         self._decoder = SSEDecoder()
         self.ended = False
 
     async def start(self) -> list[StreamResponse]:
         """Sends the request, and waits for the head of its answer; the events that came with it."""
-        response, client = await self._call.start(), self._client
+        self._response = response = await self._call.start()
+        client = self._client
         if not 200 <= response.status < 300:
             body = await response.read(_MOST_OF_AN_ERROR)
             client.check(response.status, body, response.headers)
