@@ -87,6 +87,7 @@ class Instant:
 
     def __init__(self, log: CallLog) -> None:
         self.each: EachHook | None = None
+        self.span = None
         self.log, self._left = log, CHUNKS
         self._call = active_call()
 

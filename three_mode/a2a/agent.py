@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from three_mode.a2a.chat import ChatText, message_of, reply_of
-from three_mode.a2a.client import A2AClient
+from three_mode.a2a.client import A2AClient, A2AClientOptions
 from three_mode.a2a.values import A2AMessage, StreamResponse, Task, envelope
 from three_mode.agents.agent import Agent
 from three_mode.agents.handlers.declare import handler
@@ -41,10 +41,11 @@ class A2AAgent(Agent):
 
     mailbox = 4 * AT_ONCE
 
-    def __init__(self, url: str, api_key_env: str | None = None) -> None:
-        """`api_key_env`: environment variable of the hosts that holds the server's key; keys never travel on the
-        bus."""
+    def __init__(self, url: str, api_key_env: str | None = None, binding: str | None = None) -> None:
+        """`api_key_env`: environment variable of the hosts that holds the server's key; keys never travel on the bus.
+        `binding`: "JSONRPC", "HTTP+JSON" or "GRPC", where the card has several and the first will not do."""
         self.url, self._api_key_env = url, api_key_env
+        self._options = A2AClientOptions(binding=binding)
         self._client: A2AClient
 
     async def started(self) -> None:
@@ -57,7 +58,7 @@ class A2AAgent(Agent):
                     f"{self._api_key_env} is not set in the host's environment",
                     hint="set it before the orchestrator is started: hosts inherit it",
                 )
-        self._client = A2AClient(self.url, key=key)
+        self._client = A2AClient(self.url, key=key, options=self._options)
         try:
             await self._client.card(within=self._within())
         except BaseException:

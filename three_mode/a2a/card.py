@@ -10,6 +10,7 @@ from three_mode.a2a import http_json, rpc
 from three_mode.a2a.values import VERSION
 
 TEXT, JSON = "text/plain", "application/json"
+GRPC = "GRPC"  # its binding, whose messages need the extra `grpc`
 IMAGES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 
 
@@ -62,12 +63,15 @@ class AgentCard(_Card, frozen=True, kw_only=True):
     documentation_url: str | None = None  #: where it is described
 
 
-def interfaces(url: str) -> tuple[AgentInterface, ...]:
-    """Both bindings at one URL."""
-    return tuple(
+def interfaces(url: str, grpc: str = "", tenant: str = "") -> tuple[AgentInterface, ...]:
+    """Both bindings over HTTP at one URL, and gRPC at `grpc`, where each request names the agent as `tenant`."""
+    found = [
         AgentInterface(url=url, protocol_binding=binding, protocol_version=VERSION)
         for binding in (rpc.BINDING, http_json.BINDING)
-    )
+    ]
+    if grpc:
+        found.append(AgentInterface(url=grpc, protocol_binding=GRPC, protocol_version=VERSION, tenant=tenant))
+    return tuple(found)
 
 
 def keys_needed() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A client of one agent of A2A: its card, its methods in either binding, and its streams.
+"""A client of one agent of A2A: its card, its methods in any of the three bindings, and its streams.
 
     async with A2AClient("https://example.com/a2a/planner", key=key) as planner:
         task = await planner.send("A trip to Rome", within=60)
@@ -10,18 +10,18 @@ answer has more bytes than the options allow.
 import asyncio
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
-from urllib.parse import urlencode, urljoin
+from typing import Any, Protocol, Self, TypeVar
+from urllib.parse import urljoin
 
 import msgspec
 from msgspec import Struct
 
 from three_mode.a2a import http_json, rpc
-from three_mode.a2a.card import AgentCard, AgentInterface
-from three_mode.a2a.faults import read_http, read_rpc
-from three_mode.a2a.stream import A2AStream
+from three_mode.a2a.card import GRPC, AgentCard, AgentInterface
+from three_mode.a2a.faults import read_http
+from three_mode.a2a.http_caller import HttpCaller
+from three_mode.a2a.stream import A2AStream, EventSource
 from three_mode.a2a.values import (
-    MEDIA_TYPE,
     VERSION,
     VERSION_HEADER,
     WELL_KNOWN,
@@ -45,6 +45,7 @@ from three_mode.handling import DEFAULT_WITHIN
 from three_mode.providers.codec import Headers
 from three_mode.providers.headers import retry_after
 from three_mode.providers.refusals import cleaned, secrets_of
+from transports.grpc import GrpcError, GrpcStatus, read_address
 from transports.http2 import (
     ConnectFailed,
     LimitExceeded,
@@ -64,20 +65,34 @@ Said = str | A2APart | A2AMessage
 _ASKED_AGAIN = 0.2  # seconds between two looks at a task that its server did not wait for, at first
 _ASKED_AT_MOST = 2.0
 _CANCEL_WITHIN = 5.0  # seconds that a server has to cancel a task that nobody waits for any more
-_BINDINGS = (rpc.BINDING, http_json.BINDING)
+BINDINGS = (rpc.BINDING, http_json.BINDING, GRPC)
+
+
+class BindingCaller(Protocol):
+    """Calls in one binding."""
+
+    async def call(self, method: str, parameters: Value, kind: type[Result], until: float, within: float) -> Result: ...
+    def open(self, method: str, parameters: Value, until: float) -> EventSource: ...
+    async def close(self) -> None: ...
 
 
 class A2AClientOptions(Struct, frozen=True, kw_only=True):
     """Options of an `A2AClient`."""
 
+    #: "JSONRPC", "HTTP+JSON" or "GRPC"; None: the first that the card has and is spoken here, of those GRPC last
+    binding: str | None = None
     #: bytes of the longest answer, and of all events of a stream
     reply_bytes: int = REPLY_BYTES
-    #: seconds without a byte after which a stream is dead
+    #: seconds without a byte after which a stream over HTTP is dead
     idle: float = 60.0
     #: headers of each request
     headers: Mapping[str, str] = {}
     #: the pool of connections
     pool: PoolOptions = PoolOptions()
+
+    def __post_init__(self) -> None:
+        if self.binding not in (None, *BINDINGS):
+            raise ConfigurationError(f"{self.binding!r} is no binding of A2A", hint=f"one of {', '.join(BINDINGS)}")
 
 
 class A2AClient:
@@ -100,7 +115,7 @@ class A2AClient:
         self._timeouts = Timeouts(pool=None, first_byte=None, idle=self.options.idle)
         self._card: AgentCard | None = None
         self._interface: AgentInterface | None = None
-        self._numbers = 0
+        self._calls: BindingCaller | None = None
         self._cancelling: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -115,6 +130,8 @@ class A2AClient:
         """End all calls, once the tasks that were left are cancelled at their server."""
         if self._cancelling:
             await asyncio.wait(self._cancelling, timeout=_CANCEL_WITHIN)
+        if self._calls is not None:
+            await self._calls.close()
         await self._pool.aclose()
 
     # methods ----------------------------------------------------------------------------------------------------------
@@ -122,9 +139,10 @@ class A2AClient:
         """The agent's card, asked for once."""
         if self._card is None:
             until = _until(within)
-            reply = await self._fetch(Request.to("GET", self._card_url, self._common()), until, within)
-            card = self._decoded(AgentCard, reply.content)
-            self._interface, self._card = self._chosen(card), card
+            reply = await self.fetch(Request.to("GET", self._card_url, self.common()), until, within)
+            card = self.decoded(AgentCard, reply.content)
+            self._interface = self._chosen(card)
+            self._calls, self._card = self._calling(self._interface), card
         return self._card
 
     async def send(
@@ -216,32 +234,23 @@ class A2AClient:
         leaving.add_done_callback(self._cancelling.discard)
 
     # requests ---------------------------------------------------------------------------------------------------------
-    def request(self, method: str, parameters: Value) -> Request:
-        """The request of a method, in the binding that the card prefers."""
-        interface = self._interface
-        assert interface is not None  # the card was read first
-        if interface.tenant is not None:
-            parameters = msgspec.structs.replace(parameters, tenant=interface.tenant)
-        if interface.protocol_binding == rpc.BINDING:
-            self._numbers += 1
-            body = {"jsonrpc": "2.0", "id": self._numbers, "method": method, "params": parameters}
-            headers = (*self._common(), (b"content-type", b"application/json"))
-            return Request.to("POST", interface.url, headers, msgspec.json.encode(body))
-        verb, path, written = _written(method, parameters)
-        headers = (*self._common(), (b"content-type", MEDIA_TYPE.encode()))
-        tenant = f"/{interface.tenant}" if interface.tenant else ""
-        return Request.to(verb, interface.url.rstrip("/") + tenant + path, headers, written)
-
-    def open(self, request: Request) -> Any:
-        """The call of a stream."""
-        return self._pool.request(request, timeouts=self._timeouts)
+    async def open(self, method: str, parameters: Value, until: float) -> EventSource:
+        """The events of a method that streams."""
+        caller = await self._caller(until)
+        return caller.open(method, parameters, until)
 
     async def _call(self, method: str, parameters: Value, kind: type[Result], until: float, within: float) -> Result:
-        await self.card(within=_left(until))
-        reply = await self._fetch(self.request(method, parameters), until, within)
-        return self.result(kind, reply.content)
+        caller = await self._caller(until)
+        return await caller.call(method, parameters, kind, until, within)
 
-    async def _fetch(self, request: Request, until: float, within: float) -> Reply:
+    async def _caller(self, until: float) -> BindingCaller:
+        """Who calls in the binding that was chosen from the card."""
+        await self.card(within=_left(until))
+        assert self._calls is not None
+        return self._calls
+
+    async def fetch(self, request: Request, until: float, within: float) -> Reply:
+        """The whole answer to a request over HTTP; what a server refuses is raised."""
         try:
             reply = await self._pool.fetch(
                 request, timeouts=self._timeouts, max_bytes=self.options.reply_bytes, until=until
@@ -252,31 +261,19 @@ class A2AClient:
         return reply
 
     def check(self, status: int, body: bytes, headers: Headers) -> None:
-        """Raise what a server refused."""
+        """Raise what a server refused over HTTP."""
         if not 200 <= status < 300:
-            raise cleaned(read_http(status, body, self.name, retry_after(headers)), self._secrets)
+            raise self.told(read_http(status, body, self.name, retry_after(headers)))
 
-    def result(self, kind: type[Result], body: bytes) -> Result:
-        """What a method answered, out of its envelope."""
-        assert self._interface is not None
-        found = self._decoded(dict, body)
-        if self._interface.protocol_binding != rpc.BINDING:
-            if "error" in found and "id" not in found:
-                raise cleaned(read_http(500, body, self.name, None), self._secrets)
-            return self._converted(kind, found)
-        if found.get("error") is not None:
-            raise cleaned(read_rpc(found["error"], self.name), self._secrets)
-        if "result" not in found:
-            raise self.bad("its answer has neither a result nor an error")
-        return self._converted(kind, found["result"])
-
-    def _decoded(self, kind: Any, body: bytes) -> Any:
+    def decoded(self, kind: Any, body: bytes) -> Any:
+        """A value out of JSON."""
         try:
             return msgspec.json.decode(body, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise self.bad(f"its answer cannot be read: {error}") from None
 
-    def _converted(self, kind: type[Result], value: Any) -> Result:
+    def converted(self, kind: type[Result], value: Any) -> Result:
+        """A value of the protocol out of plain data."""
         try:
             return msgspec.convert(value, kind, strict=False)
         except (msgspec.ValidationError, RecursionError) as error:
@@ -285,14 +282,20 @@ class A2AClient:
     # errors -----------------------------------------------------------------------------------------------------------
     def bad(self, what: str) -> LLMError:
         """The error for an answer that does not follow the protocol."""
-        return cleaned(BadReply(f"{self.name}: {what}", provider=self.name), self._secrets)
+        return self.told(BadReply(f"{self.name}: {what}", provider=self.name))
+
+    def told(self, error: LLMError) -> LLMError:
+        """The error as it may be shown: without the key."""
+        return cleaned(error, self._secrets)
 
     def too_late(self, within: float) -> DeadlineExceeded:
         """The error for a call that took too long."""
         return DeadlineExceeded(f"{self.name}: no answer within {within:g} s", stage="total", provider=self.name)
 
-    def failure(self, error: TransportError, within: float) -> ThreeModeError:
-        """The error of the transport as ours."""
+    def failure(self, error: TransportError | GrpcError, within: float) -> ThreeModeError:
+        """The error of a transport, or the status that ended a call of gRPC, as ours."""
+        if isinstance(error, GrpcError):
+            return self._ended(error, within)
         if isinstance(error, TimedOut) and error.phase == "total":
             return self.too_late(within)
         if isinstance(error, LimitExceeded):
@@ -300,9 +303,18 @@ class A2AClient:
         found = error_of(error, self.name, None)
         if isinstance(error, ConnectFailed):
             found.hint = "is the URL right, and the server up?"
-        return cleaned(found, self._secrets) if isinstance(found, LLMError) else found
+        return self.told(found) if isinstance(found, LLMError) else found
 
-    def _common(self) -> tuple[tuple[bytes, bytes], ...]:
+    def _ended(self, error: GrpcError, within: float) -> ThreeModeError:
+        from three_mode.a2a.protobuf import read_fault
+
+        if error.status is GrpcStatus.DEADLINE_EXCEEDED:
+            return self.too_late(within)
+        found = read_fault(error, self.name)
+        return self.told(found) if isinstance(found, LLMError) else found
+
+    def common(self) -> Headers:
+        """The headers of each request over HTTP."""
         return (
             (VERSION_HEADER.encode(), VERSION.encode()),
             (b"accept", b"application/json, text/event-stream"),
@@ -310,27 +322,40 @@ class A2AClient:
         )
 
     def _chosen(self, card: AgentCard) -> AgentInterface:
-        """The first interface that both sides speak."""
-        for interface in card.supported_interfaces:
-            version = interface.protocol_version or VERSION
-            if interface.protocol_binding in _BINDINGS and version.split(".")[0] == VERSION.split(".")[0]:
-                return self._checked(interface)
-        spoken = ", ".join(
+        """The first interface that both sides speak; of those, gRPC last, since it needs more."""
+        wanted = self.options.binding
+        spoken = [
+            interface
+            for interface in card.supported_interfaces
+            if interface.protocol_binding in (BINDINGS if wanted is None else (wanted,))
+            and (interface.protocol_version or VERSION).split(".")[0] == VERSION.split(".")[0]
+        ]
+        spoken.sort(key=lambda interface: interface.protocol_binding == GRPC)
+        if spoken:
+            return self._checked(spoken[0])
+        offered = ", ".join(
             f"{each.protocol_binding[:40]} {each.protocol_version[:20]}" for each in card.supported_interfaces[:8]
         )
         raise BadReply(
-            f"{self.name}: its card has no interface that is spoken here, of: {spoken or 'none'}",
-            hint=f"{' and '.join(_BINDINGS)} of {VERSION} are",
+            f"{self.name}: its card has no interface that is {'spoken' if wanted is None else 'asked for'} here, "
+            f"of: {offered or 'none'}",
+            hint=f"{', '.join(BINDINGS) if wanted is None else wanted} of {VERSION}",
             provider=self.name,
             retryable=False,
         )
 
     def _checked(self, interface: AgentInterface) -> AgentInterface:
         """The interface, with its whole URL. A key goes to no other origin than the one that it was given for."""
-        url = urljoin(self._card_url, interface.url)
         try:
-            origin, _ = split_url(url)
-        except TransportError as error:
+            if interface.protocol_binding == GRPC:
+                from three_mode.a2a.grpc_caller import address_of
+
+                url = address_of(interface.url, self._card_url)
+                origin = read_address(url).origin
+            else:
+                url = urljoin(self._card_url, interface.url)
+                origin, _ = split_url(url)
+        except (TransportError, ConfigurationError) as error:
             raise self.bad(f"its card names no URL: {error}") from None
         if origin != self._origin and self._headers:
             raise BadReply(
@@ -341,6 +366,13 @@ class A2AClient:
             )
         return msgspec.structs.replace(interface, url=url)
 
+    def _calling(self, interface: AgentInterface) -> BindingCaller:
+        if interface.protocol_binding != GRPC:
+            return HttpCaller(self, self._pool, interface, self._timeouts)
+        from three_mode.a2a.grpc_caller import GrpcCaller
+
+        return GrpcCaller(self, interface, self._headers, insecure=self._origin.scheme == "http")
+
 
 def _message(said: Said, task: str | None, context: str | None) -> SendMessageRequest:
     """The parameters of a message."""
@@ -350,25 +382,6 @@ def _message(said: Said, task: str | None, context: str | None) -> SendMessageRe
         part = A2APart(text=said) if isinstance(said, str) else said
         message = said_by("ROLE_USER", (part,), task_id=task or None, context_id=context or None)
     return SendMessageRequest(message=message, configuration=SendConfiguration(return_immediately=False))
-
-
-def _written(method: str, parameters: Value) -> tuple[str, str, bytes]:
-    """Verb, path and body of a method in the HTTP+JSON binding."""
-    if isinstance(parameters, SendMessageRequest):
-        return "POST", "/message:send" if method == rpc.SEND else "/message:stream", msgspec.json.encode(parameters)
-    fields = msgspec.to_builtins(parameters)
-    fields.pop("tenant", None)
-    if isinstance(parameters, ListTasksRequest):
-        return "GET", "/tasks" + _query(fields), b""
-    number = fields.pop("id")
-    if method == rpc.GET:
-        return "GET", f"/tasks/{number}" + _query(fields), b""
-    return "POST", f"/tasks/{number}:{'cancel' if method == rpc.CANCEL else 'subscribe'}", b""
-
-
-def _query(fields: Mapping[str, Any]) -> str:
-    given = {name: str(value).lower() if isinstance(value, bool) else value for name, value in fields.items()}
-    return f"?{urlencode(given)}" if given else ""
 
 
 def _until(within: float) -> float:

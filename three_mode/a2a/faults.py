@@ -13,7 +13,7 @@ from three_mode.providers.refusals import by_status
 
 _INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
-_DOMAIN = "a2a-protocol.org"
+DOMAIN = "a2a-protocol.org"
 _PLACE = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<where>[^`]*)`$", re.DOTALL)
 _LONGEST = 2000  # characters of a foreign server's message that are told on
 
@@ -73,7 +73,7 @@ class A2AFault(Exception):
     def details(self) -> list[dict[str, Any]]:
         """The error's structured part, the same in both bindings."""
         found: list[dict[str, Any]] = [
-            {"@type": _INFO, "reason": self.kind.reason, "domain": _DOMAIN, "metadata": self.about}
+            {"@type": _INFO, "reason": self.kind.reason, "domain": DOMAIN, "metadata": self.about}
         ]
         if self.field:
             violation = {"field": self.field, "description": self.message}
@@ -130,15 +130,21 @@ def read_http(status: int, body: bytes, server: str, retry_after: float | None) 
     if isinstance(error, dict) and status not in (401, 403, 429, 503):
         if "code" in error and isinstance(error["code"], int) and error["code"] < 0:  # JSON-RPC with a status
             return read_rpc(error, server)
-        kind = _BY_REASON.get(_reason(error))
-        if kind is not None:
-            return _ours(kind, said, server)
+        known = read_reason(_reason(error), said, server)
+        if known is not None:
+            return known
     refused = by_status(status) if status >= 400 else errors.InvalidRequest  # redirects are not followed
     text = said or f"it answered with HTTP {status}"
     found = refused(f"{server}: {text[:_LONGEST]}", provider=server, retry_after=retry_after)
     if refused is errors.NotFound:
         found.hint = "is the URL that of an A2A agent?"
     return found
+
+
+def read_reason(reason: str, said: str, server: str) -> LLMError | None:
+    """The error of a name of the protocol's, as ours; None for a name that is none."""
+    kind = _BY_REASON.get(reason)
+    return None if kind is None else _ours(kind, said, server)
 
 
 def _reason(error: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The HTTP+JSON binding: the method that a path, its verb and its query name. Pure."""
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,6 +13,8 @@ from three_mode.a2a.values import Value
 
 BINDING = "HTTP+JSON"
 _TASKS = "/tasks/"
+_UNDERSCORE = re.compile(r"_([a-z])")
+_OWN = frozenset(("data", "metadata"))
 _CONFIGS = "pushNotificationConfigs"
 # Verbs of each path that has no task in it, and the method that each of them is.
 _FIXED = {
@@ -60,13 +63,32 @@ def called(verb: str, path: str) -> Called:
 
 
 def read_body(body: bytes, kind: type[Value]) -> Value:
-    """The parameters in a body; an empty one has none."""
+    """The parameters in a body; an empty one has none.
+
+    Names are in camelCase. Clients that are made of the protocol's messages may write the names of those instead, with
+    underscores, which readers of JSON for protobuf take too: a body that cannot be read otherwise is tried so.
+    """
     try:
         return msgspec.json.decode(body or b"{}", type=kind, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid(error) from None
+        try:
+            return msgspec.convert(_in_camel_case(msgspec.json.decode(body)), kind, strict=False)
+        except (msgspec.ValidationError, RecursionError):
+            raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise A2AFault(NOT_JSON, f"the body is no JSON: {error}") from None
+
+
+def _in_camel_case(value: Any) -> Any:
+    """The same with the protocol's names in camelCase; what a client says in data and metadata is its own."""
+    if isinstance(value, list):
+        return [_in_camel_case(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        _UNDERSCORE.sub(lambda found: found[1].upper(), name): given if name in _OWN else _in_camel_case(given)
+        for name, given in value.items()
+    }
 
 
 def read_query(query: bytes, call: Called) -> Value:

@@ -3,33 +3,36 @@
 import asyncio
 from collections import deque
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from three_mode.a2a.folding import Event, TaskFold
 from three_mode.a2a.rpc import STREAM
 from three_mode.a2a.values import StreamResponse, Task, Value
-from three_mode.channels.channel import too_large
 from three_mode.errors import DeadlineExceeded, LLMError, StreamInterrupted, ThreeModeError
-from three_mode.providers.codec import Headers
-from transports.http2 import LimitExceeded, Request, SSEDecoder, TimedOut, TransportError
+from transports.grpc import GrpcError
+from transports.http2 import LimitExceeded, TimedOut, TransportError
 
-_MOST_OF_AN_ERROR = 1 << 20
+
+class EventSource(Protocol):
+    """Events of one stream as a binding brings them. `ended`: no event follows."""
+
+    ended: bool
+
+    async def start(self) -> list[StreamResponse]: ...
+    async def more(self) -> list[StreamResponse]: ...
+    def give_up(self, error: TimedOut) -> None: ...
+    def close(self) -> None: ...
 
 
 class A2APeer(Protocol):
     """The client that a stream belongs to."""
 
     name: str
-    options: Any
 
-    async def card(self, *, within: float) -> Any: ...
-    def request(self, method: str, parameters: Value) -> Request: ...
-    def open(self, request: Request) -> Any: ...
-    def check(self, status: int, body: bytes, headers: Headers) -> None: ...
-    def result(self, kind: Any, body: bytes) -> Any: ...
+    async def open(self, method: str, parameters: Value, until: float) -> EventSource: ...
     def bad(self, what: str) -> LLMError: ...
     def too_late(self, within: float) -> DeadlineExceeded: ...
-    def failure(self, error: TransportError, within: float) -> ThreeModeError: ...
+    def failure(self, error: TransportError | GrpcError, within: float) -> ThreeModeError: ...
     def leave(self, task: str) -> None: ...
 
 
@@ -39,29 +42,20 @@ class A2AStream:
     def __init__(self, server: A2APeer, method: str, parameters: Value, within: float) -> None:
         self.fold = TaskFold()
         self._server, self._method, self._parameters, self._within = server, method, parameters, within
-        self._decoder = SSEDecoder()
         self._events: deque[Event] = deque()
-        self._exchange: Any = None
-        self._response: Any = None
+        self._source: EventSource | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._late = False
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._within
-        await self._server.card(within=self._within)
-        call = self._server.open(self._server.request(self._method, self._parameters))
-        self._exchange = call.exchange
+        self._source = source = await self._server.open(self._method, self._parameters, ends)
         self._timer = loop.call_at(ends, self._expire)
         try:
-            self._response = response = await call.start()
-            if not 200 <= response.status < 300:
-                body = await response.read(_MOST_OF_AN_ERROR)
-                self._server.check(response.status, body, response.headers)
-            if not (response.header(b"content-type") or b"").startswith(b"text/event-stream"):
-                # A document instead of a stream: an error, or an answer that is whole.
-                self._take(await response.read(self._server.options.reply_bytes))
-        except TransportError as error:
+            for event in await source.start():
+                self._take(event)
+        except (TransportError, GrpcError) as error:
             self._close()
             raise self._failure(error) from None
         except BaseException:
@@ -96,25 +90,20 @@ class A2AStream:
 
     async def _more(self) -> None:
         """Reads on."""
-        if self._exchange is None:
+        if self._source is None:
             raise self._server.bad("the stream was closed before it began")
         try:
-            data = await self._exchange.chunk()
-            events = self._decoder.feed_data(data) if data else [event.data for event in self._decoder.finish()]
-        except TransportError as error:
+            events = await self._source.more()
+        except (TransportError, GrpcError) as error:
             raise self._failure(error) from None
-        if self._exchange.received > self._server.options.reply_bytes:
-            self._exchange.cancel()
-            raise too_large(self._server.name, None, self._server.options.reply_bytes)
         for event in events:
             self._take(event)
-        if not data and not self.fold.settled:
+        if self._source.ended and not self.fold.settled:
             raise StreamInterrupted(
                 f"{self._server.name}: the stream ended before its task did", provider=self._server.name
             )
 
-    def _take(self, data: bytes) -> None:
-        found: StreamResponse = self._server.result(StreamResponse, data)
+    def _take(self, found: StreamResponse) -> None:
         try:
             event = found.event
         except ValueError as error:
@@ -122,7 +111,7 @@ class A2AStream:
         self.fold.add(event)
         self._events.append(event)
 
-    def _failure(self, error: TransportError) -> ThreeModeError:
+    def _failure(self, error: TransportError | GrpcError) -> ThreeModeError:
         if self._late:
             return self._server.too_late(self._within)
         found = self._server.failure(error, self._within)
@@ -132,10 +121,11 @@ class A2AStream:
 
     def _expire(self) -> None:
         self._late = True
-        self._exchange.give_up(TimedOut("the deadline of the stream has passed", phase="total"))
+        if self._source is not None:
+            self._source.give_up(TimedOut("the deadline of the stream has passed", phase="total"))
 
     def _close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._exchange is not None:
-            self._exchange.cancel()
+        if self._source is not None:
+            self._source.close()

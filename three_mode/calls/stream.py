@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from three_mode.calls.agent_fast_path import AgentFastStream
     from three_mode.calls.call_events import CallEvents
     from three_mode.events.values import CallVerb
+    from three_mode.observe.spans import CallSpan
 
 # Makes the call of a request, and finds its targets. A first attempt may have failed already.
 Prepare = Callable[[LLMRequest, FailedFirstAttempt | None, "CallVerb"], Awaitable[tuple[ActiveCall, Sequence[Target]]]]
@@ -40,6 +41,8 @@ class StreamOwner(Protocol):
     each: EachHook | None
     log: CallLog
 
+    @property
+    def span(self) -> "CallSpan | None": ...
     async def open(self) -> OpenReply: ...
     def complete_chunk(self, chunk: Chunk) -> Chunk: ...
     def tell(self, events: "CallEvents", batch: list[Chunk]) -> None: ...
@@ -58,6 +61,7 @@ class ReplyStream:
         self._seen: list[Chunk] = []
         self._given = self._seen if owner.each is None else list[Chunk]()
         self._final: LLMResponse | None = None
+        self._came: Callable[[Sequence[Chunk]], None] | None = None  # is told when chunks came, where calls are traced
         self._over = False
         self._reported = False
 
@@ -120,6 +124,8 @@ class ReplyStream:
             self._loop = asyncio.get_running_loop()
             try:
                 self._open = await self._owner.open()
+                span = self._owner.span
+                self._came = None if span is None else span.came
             except BaseException as error:
                 self._over = self._reported = True
                 self._owner.fail(error, self.response)
@@ -147,6 +153,8 @@ class ReplyStream:
             if type(chunk) is not TextDelta:
                 last = batch[number] = self._owner.complete_chunk(chunk)
         self._seen += batch
+        if self._came is not None:
+            self._came(batch)
         try:
             if self._owner.each is not None:
                 batch = apply_each(self._owner.each, batch)
@@ -233,6 +241,11 @@ class StreamedCall:
             return await self._opener.open(self._call, targets)
         with self._call.span.active():
             return await self._opener.open(self._call, targets)
+
+    @property
+    def span(self) -> "CallSpan | None":
+        """The span of the call, where calls are traced."""
+        return None if self._call is None else self._call.span
 
     def complete_chunk(self, chunk: Chunk) -> Chunk:
         """The chunk with all that a codec could not know."""

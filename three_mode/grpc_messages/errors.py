@@ -6,7 +6,7 @@ clients in any language read, and `ErrorDetail`, from which a client of ours mak
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -79,12 +79,17 @@ def write_error(error: ThreeModeError, told: str | None = None, status: GrpcStat
     """The end of a call that failed with this error. `told`: what the client may know, where that is not its text."""
     code = status_of(error) if status is None else status
     text = str(error) if told is None else told
-    detail = write_detail(error, told, code)
-    said = status_pb2.Status(code=code, message=_cut(text, MOST_TEXT))
-    _pack(said, "google.rpc.ErrorInfo", _error_info(error))
+    details: list[tuple[str, Any]] = [("google.rpc.ErrorInfo", _error_info(error))]
     if error.retry_after is not None:
-        _pack(said, "google.rpc.RetryInfo", _retry_info(error.retry_after))
-    _pack(said, "three_mode.v1.ErrorDetail", detail)
+        details.append(("google.rpc.RetryInfo", _retry_info(error.retry_after)))
+    return end_call(code, text, [*details, ("three_mode.v1.ErrorDetail", write_detail(error, told, code))])
+
+
+def end_call(code: GrpcStatus, text: str, details: Iterable[tuple[str, Any]]) -> GrpcError:
+    """The end of a call with a code, a text, and details by the names of their messages."""
+    said = status_pb2.Status(code=code, message=_cut(text, MOST_TEXT))
+    for name, message in details:
+        said.details.add(type_url=TYPE_URL + name, value=message.SerializeToString())
     return GrpcError(code, said.message, said.SerializeToString())
 
 
@@ -120,6 +125,15 @@ def read_error(status: GrpcStatus, message: str, details: bytes = b"") -> ThreeM
     if issubclass(kind, errors.LLMError):
         given["code"] = status.name
     return kind(message or said.message or status.name, **given)
+
+
+def error_info(details: bytes) -> status_pb2.ErrorInfo | None:
+    """Which error it is by the name that its service gives it, if the details of a status say so."""
+    for each in _status(details).details:
+        if each.type_url == TYPE_URL + "google.rpc.ErrorInfo":
+            info: status_pb2.ErrorInfo | None = _parsed(status_pb2.ErrorInfo, each.value)
+            return info
+    return None
 
 
 def read_detail(detail: llm_pb2.ErrorDetail) -> ThreeModeError:
@@ -171,10 +185,6 @@ def _retry_info(seconds: float) -> status_pb2.RetryInfo:
     info = status_pb2.RetryInfo()
     info.retry_delay.seconds, info.retry_delay.nanos = int(whole), int(rest * 1e9)
     return info
-
-
-def _pack(status: status_pb2.Status, name: str, message: Any) -> None:
-    status.details.add(type_url=TYPE_URL + name, value=message.SerializeToString())
 
 
 def _status(details: bytes) -> status_pb2.Status:

@@ -9,14 +9,22 @@ from typing import Any
 from three_mode.errors import MissingExtra
 
 try:
-    from google.protobuf import any_pb2, descriptor_pool, duration_pb2, message_factory, timestamp_pb2
+    from google.protobuf import (
+        any_pb2,
+        descriptor_pool,
+        duration_pb2,
+        empty_pb2,
+        message_factory,
+        struct_pb2,
+        timestamp_pb2,
+    )
     from google.protobuf.descriptor import FileDescriptor
     from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 except ImportError:
     raise MissingExtra.of("protobuf, which gRPC needs,", "grpc") from None
 
 POOL: Any = descriptor_pool.DescriptorPool()
-for known in (any_pb2, duration_pb2, timestamp_pb2):
+for known in (any_pb2, duration_pb2, empty_pb2, struct_pb2, timestamp_pb2):
     POOL.AddSerializedFile(known.DESCRIPTOR.serialized_pb)
 
 

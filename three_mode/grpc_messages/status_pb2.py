@@ -17,6 +17,11 @@ DESCRIPTOR = load(
     b'\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value'
     b':\x028\x01"G\n\tRetryInfo\x12:\n\x0bretry_delay'
     b'\x18\x01 \x01(\x0b2\x19.google.protobuf.Duratio'
-    b'nR\nretryDelayb\x06proto3',
+    b'nR\nretryDelay"\xa8\x01\n\nBadRequest\x12P\n\x10'
+    b'field_violations\x18\x01 \x03(\x0b2%.google.'
+    b'rpc.BadRequest.FieldViolationR\x0ff'
+    b'ieldViolations\x1aH\n\x0eFieldViolation'
+    b'\x12\x14\n\x05field\x18\x01 \x01(\tR\x05field\x12 \n\x0bdescri'
+    b'ption\x18\x02 \x01(\tR\x0bdescriptionb\x06proto3',
     globals(),
 )

@@ -1,12 +1,11 @@
 """Answers to requests of MCP, of both eras. How messages come and go is the transport's affair."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from three_mode.callers_trace import callers_trace
 from three_mode.errors import ThreeModeError
-from three_mode.handling import HandledCall, current
 from three_mode.mcp.eras import (
     ACKNOWLEDGED,
     CAPABILITIES_KEY,
@@ -34,7 +33,6 @@ from three_mode.mcp.rpc import (
 
 INSTRUCTIONS = "Tools of agents. A call to a group of agents goes to the one with the least to do."
 SPARE = 1.0  # seconds beyond its time in which a source says itself that it is over
-_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 LIST_KEPT = 5_000  # milliseconds for which a client may go on with a list of tools
 
 
@@ -134,12 +132,11 @@ class McpServer:
             arguments = {}
         if not isinstance(arguments, dict):
             raise RpcFailure(INVALID_PARAMS, "params.arguments is an object")
-        trace = meta_of(params).get("traceparent")
-        if isinstance(trace, str) and _TRACE.fullmatch(trace):
-            current.set(HandledCall(trace=trace))  # for this request, which has a task of its own
+        meta = meta_of(params)
         try:
             async with asyncio.timeout(within + SPARE):
-                answer = await self.source.call(name, arguments, within, progress)
+                with callers_trace(meta.get("traceparent"), meta.get("tracestate")):
+                    answer = await self.source.call(name, arguments, within, progress)
         except UnknownTool:
             raise RpcFailure(INVALID_PARAMS, f"no tool {name[:200]!r}; tools/list says which there are") from None
         except TimeoutError as error:

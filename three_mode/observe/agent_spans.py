@@ -13,6 +13,7 @@ from typing import Any
 
 from three_mode.agents.handlers.tracing import OpenTelemetry
 from three_mode.observe.instruments import Instruments
+from three_mode.observe.invocations import AgentInvocation, invoked
 from three_mode.observe.span_scope import current_span, error_type, mark_failed, opentelemetry
 
 
@@ -56,9 +57,9 @@ class AgentTracer:
             kind=self._internal,
             attributes={**named, "three_mode.agent": agent, "three_mode.handler": handler, "three_mode.sender": sender},
         )
-        began, failed = time.perf_counter(), None
+        began, failed, called = time.perf_counter(), None, AgentInvocation()
         try:
-            with current_span(span):
+            with current_span(span), invoked(called):
                 yield
         except GeneratorExit:  # the reader of a stream left
             raise
@@ -69,7 +70,7 @@ class AgentTracer:
         finally:
             span.end()
             if self._instruments is not None:
-                self._instruments.agent(named, time.perf_counter() - began, failed)
+                self._instruments.agent(named, time.perf_counter() - began, failed, called)
 
     def connection_options(self) -> dict[str, Any]:
         """Fields of `Observing` for connections of this process, so that their calls are in the same traces."""

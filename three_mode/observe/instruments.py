@@ -3,14 +3,17 @@
 They are separate from `three_mode.observe.metrics`, which a connection always keeps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from three_mode.errors import MissingExtra
 from three_mode.messages import Usage
+from three_mode.observe.invocations import AgentInvocation
 
 # Bounds of the buckets, as the conventions name them.
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+INVOCATION_SECONDS = tuple(2**power / 10 for power in range(13))
+CALLS = tuple(2**power for power in range(8))
 TOKENS = tuple(4**power for power in range(14))
 
 Attributes = Mapping[str, Any]
@@ -29,9 +32,16 @@ class Instruments:
         self._first = self._seconds(
             "gen_ai.client.inference.time_to_first_chunk", "Time to the first chunk of a stream."
         )
+        self._chunks = self._seconds(
+            "gen_ai.client.inference.time_per_output_chunk", "Time from one chunk of a stream to the next."
+        )
         self._embeddings = self._seconds("gen_ai.client.embeddings.duration", "Duration of a call for vectors.")
         self._operation = self._seconds("gen_ai.client.operation.duration", "Duration of any other call.")
-        self._agent = self._seconds("gen_ai.invoke_agent.duration", "Duration of one invocation of an agent.")
+        self._agent = self._seconds(
+            "gen_ai.invoke_agent.duration", "Duration of one invocation of an agent.", INVOCATION_SECONDS
+        )
+        self._models_called = self._calls("gen_ai.invoke_agent.inference_calls", "inference_call", "Calls to models")
+        self._tools_called = self._calls("gen_ai.invoke_agent.tool_calls", "tool_call", "Calls to tools")
         self._tool = self._seconds("gen_ai.execute_tool.duration", "Duration of one execution of a tool.")
         self._input = self._tokens("gen_ai.client.inference.operation.input_tokens", "Input tokens of a call.")
         self._output = self._tokens("gen_ai.client.inference.operation.output_tokens", "Output tokens of a call.")
@@ -63,6 +73,11 @@ class Instruments:
         """Record the time to the first chunk of a stream."""
         self._first.record(seconds, attributes)
 
+    def output_chunks(self, attributes: Attributes, gaps: Iterable[float]) -> None:
+        """Record the times from each chunk of a stream to the next."""
+        for seconds in gaps:
+            self._chunks.record(seconds, attributes)
+
     def embeddings(self, attributes: Attributes, seconds: float, usage: Usage | None, error: str | None) -> None:
         """Record a call for vectors."""
         ended = _ended(attributes, error)
@@ -74,16 +89,22 @@ class Instruments:
         """Record a call that has no metric of its own."""
         self._operation.record(seconds, _ended(attributes, error))
 
-    def agent(self, attributes: Attributes, seconds: float, error: str | None) -> None:
-        """Record an invocation of an agent."""
+    def agent(self, attributes: Attributes, seconds: float, error: str | None, called: AgentInvocation) -> None:
+        """Record an invocation of an agent, and what it called."""
         self._agent.record(seconds, _ended(attributes, error))
+        self._models_called.record(called.models, attributes)
+        self._tools_called.record(called.tools, attributes)
 
     def tool(self, attributes: Attributes, seconds: float, error: str | None) -> None:
         """Record an execution of a tool."""
         self._tool.record(seconds, _ended(attributes, error))
 
-    def _seconds(self, name: str, words: str) -> Any:
-        return self._meter.create_histogram(name, "s", words, explicit_bucket_boundaries_advisory=SECONDS)
+    def _seconds(self, name: str, words: str, bounds: Sequence[float] = SECONDS) -> Any:
+        return self._meter.create_histogram(name, "s", words, explicit_bucket_boundaries_advisory=bounds)
+
+    def _calls(self, name: str, unit: str, what: str) -> Any:
+        words = f"{what} of one invocation of an agent, failed ones included."
+        return self._meter.create_histogram(name, f"{{{unit}}}", words, explicit_bucket_boundaries_advisory=CALLS)
 
     def _tokens(self, name: str, words: str) -> Any:
         return self._meter.create_histogram(name, "{token}", words, explicit_bucket_boundaries_advisory=TOKENS)

@@ -12,6 +12,7 @@ from typing import Any
 
 from three_mode.handling import current
 from three_mode.messages import LLMResponse, ToolCall, Usage
+from three_mode.observe.invocations import AgentInvocation, count_for, count_tool
 from three_mode.observe.span_content import json_text
 from three_mode.observe.span_scope import attach_span, current_span, error_type, mark_failed, opentelemetry
 from three_mode.observe.spans import CallTracer
@@ -40,16 +41,21 @@ class TracedRun:
 
     def __init__(self, calls: CallTracer, own: Any, internal: Any) -> None:
         self._calls, self._own, self._internal = calls, own, internal
+        self._called = AgentInvocation()
         self._began = time.perf_counter()
 
     def attach(self) -> None:
         """Make the run's span the parent of all that runs in this copy of a context."""
-        if self._own is not None and self._calls.spans:
+        if self._own is None:
+            return
+        count_for(self._called)
+        if self._calls.spans:
             attach_span(self._own)
 
     @contextmanager
     def tool(self, tool: CallableTool, call: ToolCall) -> Generator[ToolEnd, None, None]:
         """Block in which a tool is executed."""
+        count_tool()
         attributes = {
             "gen_ai.operation.name": "execute_tool",
             "gen_ai.tool.name": call.name,
@@ -91,4 +97,4 @@ class TracedRun:
         self._own.end()
         if self._calls.instruments is not None:
             seconds, failed = time.perf_counter() - self._began, None if error is None else error_type(error)
-            self._calls.instruments.agent(_RUN, seconds, failed)
+            self._calls.instruments.agent(_RUN, seconds, failed, self._called)

@@ -8,20 +8,34 @@ No attribute holds the text of a conversation, unless `content` asks for it.
 """
 
 import time
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 
 from three_mode.errors import LLMError
-from three_mode.messages import Embedded, Image, LLMRequest, LLMResponse, Reranked, Usage
+from three_mode.messages import (
+    Chunk,
+    Embedded,
+    Image,
+    LLMRequest,
+    LLMResponse,
+    Reranked,
+    TextDelta,
+    ThinkingDelta,
+    ToolDelta,
+    Usage,
+)
 from three_mode.observe.instruments import Instruments
+from three_mode.observe.invocations import count_model
 from three_mode.observe.span_content import content_of_reply, content_of_request
 from three_mode.observe.span_scope import current_span, error_type, mark_failed, opentelemetry
 
 # Names of the conventions for providers that have another name here.
 _SYSTEMS = {"gemini": "gcp.gemini", "qwen": "alibaba", "claude-cli": "anthropic"}
 _PORTS = {"https": 443, "http": 80, "grpcs": 443, "grpc": 80}
+_OUTPUT = (TextDelta, ThinkingDelta, ToolDelta)  # chunks that say something
 # Settings of a request that travel in `extra`, and the type that the conventions give them.
 _EXTRA = {"top_k": int, "frequency_penalty": float, "presence_penalty": float}
 
@@ -48,6 +62,7 @@ class CallTracer:
         self, request: LLMRequest, provider: str, model: str, request_id: str, streamed: bool = False
     ) -> "CallSpan":
         """Starts the span of one call."""
+        count_model()
         operation = "chat" if request.prompt is None else "text_completion"
         attributes = self.named(operation, provider, model)
         span = self.tracer.start_span(f"{operation} {model}", kind=self._kind, attributes=attributes)
@@ -103,6 +118,19 @@ class CallSpan(_Spanned):
     ) -> None:
         super().__init__(owner, span, attributes)
         self._request, self._streamed = request, streamed
+        self._gaps = array("d")  # seconds from each chunk to the next
+        self._chunk_at: float | None = None  # when the last one came
+
+    def came(self, batch: Sequence[Chunk]) -> None:
+        """Notes when chunks of a stream came. Those that came at once have no time between them."""
+        if self._owner.instruments is None:
+            return
+        now = time.perf_counter()
+        for chunk in batch:
+            if type(chunk) in _OUTPUT:
+                if self._chunk_at is not None:
+                    self._gaps.append(now - self._chunk_at)
+                self._chunk_at = now
 
     def finished(self, reply: LLMResponse, first_content: float | None = None) -> None:
         """Ends the span with what the reply says. `first_content`: seconds to the first content of a stream."""
@@ -153,6 +181,7 @@ class CallSpan(_Spanned):
         instruments.inference(self._attributes, self._seconds(), usage, error, _modality(self._request))
         if self._streamed and first_content is not None:
             instruments.first_chunk(self._attributes, first_content)
+        instruments.output_chunks(self._attributes, self._gaps)
 
 
 class SingleSpan(_Spanned):

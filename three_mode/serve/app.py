@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from three_mode.callers_trace import callers_trace
 from three_mode.errors import MissingExtra, ThreeModeError
 from three_mode.serve import cors, guard
 from three_mode.serve.access_log import AccessLog
-from three_mode.serve.asgi import AsgiExchange, Refused, Scope, Send
+from three_mode.serve.asgi import TRAILERS, AsgiExchange, Refused, Scope, Send
 from three_mode.serve.backend import AgentVerbs, Backend
 from three_mode.serve.endpoint import EndpointState, going_down
 from three_mode.serve.events import EventHub
@@ -19,7 +20,7 @@ from three_mode.serve.intake import Intake
 from three_mode.serve.lifespan import OpenBackend, run_lifespan
 from three_mode.serve.options import ServeOptions
 from three_mode.serve.proxy import believe_proxy
-from three_mode.serve.routes import LateSurface, PathRoute, Routes, Surface, answered
+from three_mode.serve.routes import LateSurface, PathRoute, Routes, Surface, answered, close_all
 from three_mode.serve.surfaces import names_grpc, refuse_grpc, speaks_grpc
 from three_mode.serve.surfaces.anthropic_messages.surface import MessagesSurface
 from three_mode.serve.surfaces.openai_chat import ChatSurface
@@ -57,7 +58,7 @@ class App:
             self.endpoint.use(backend)
         self._grpc: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None
         endpoint, intake = self.endpoint, Intake(self.endpoint)
-        surfaces: tuple[Surface, ...] = (
+        self._surfaces: tuple[Surface, ...] = (
             ChatSurface(endpoint, intake),
             LateSurface(partial(_responses, endpoint, intake), "/v1/responses", "/v1/responses/"),
             LateSurface(partial(_completions, endpoint, intake), "/v1/completions"),
@@ -70,7 +71,7 @@ class App:
             LateSurface(partial(_a2a, endpoint, intake), WELL_KNOWN_CARD, "/a2a", "/a2a/", refused_as=_a2a_refusal),
             OperationsSurface(endpoint),
         )
-        self._routes = Routes(route for surface in surfaces for route in surface.routes())
+        self._routes = Routes(route for surface in self._surfaces for route in surface.routes())
         self._access = AccessLog.of(self.options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +92,7 @@ class App:
         elif scope["type"] == "websocket":
             await watch_events(scope, receive, send, self.events, self.options)
         else:
-            await run_lifespan(receive, send, self._open, self.endpoint.use)
+            await run_lifespan(receive, send, self._open, self.endpoint.use, partial(close_all, self._surfaces))
 
     @property
     def draining(self) -> bool:
@@ -116,7 +117,7 @@ class App:
             except MissingExtra as missing:
                 await refuse_grpc(send, str(missing))
                 return
-        if "http.response.trailers" in scope.get("extensions", ()):
+        if TRAILERS in scope.get("extensions", ()):
             await self._grpc(scope, receive, send)
         else:
             await refuse_grpc(send, "the server below this endpoint sends no trailers; `three-mode serve` does")
@@ -131,7 +132,12 @@ class App:
         if self.options.allowed_origins:
             exchange.always = cors.named(self.options, exchange.header(b"origin"))
         try:
-            model = await self._routed(exchange, route)
+            trace = exchange.header(b"traceparent")
+            if trace is None:
+                model = await self._routed(exchange, route)
+            else:
+                with callers_trace(trace, exchange.header(b"tracestate")):
+                    model = await self._routed(exchange, route)
         except Refused as refused:
             await exchange.refuse(refused.fault)
         except ThreeModeError as error:

@@ -13,6 +13,7 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
+TRAILERS = "http.response.trailers"
 MOST_THROWN_AWAY = 1 << 20
 JSON = (b"content-type", b"application/json")
 EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
@@ -39,6 +40,7 @@ class AsgiExchange:
         self._receive, self._send, self._watch = receive, send, watch
         self.status = 0  # of the answer, once it began
         self.model = ""  # that it names, once it is known
+        self._extensions: Any = scope.get("extensions", ())  # of ASGI, that the server below has
         self.seen: SeenRequest | None = scope.get(SEEN)  # what the access log says of it, where there is one
         self.always: Headers = ()  # headers that go with the answer, whatever it is
         # The shape of a refusal in the protocol of the request; None: OpenAI's.
@@ -47,6 +49,11 @@ class AsgiExchange:
     def header(self, name: bytes) -> str | None:
         found = self._headers.get(name)
         return None if found is None else found.decode("latin-1")
+
+    @property
+    def sends_trailers(self) -> bool:
+        """Whether the server below sends trailers, which gRPC needs."""
+        return TRAILERS in self._extensions
 
     async def body(self, limit: int, within: float, bodies: Bodies) -> bytes:
         """The whole body. `TimeoutError` after `within` seconds; `CutShort` where others need its place in memory.

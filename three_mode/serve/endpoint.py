@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from three_mode.errors import UnsupportedParameter
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, Reranked, RerankRequest
@@ -25,6 +25,8 @@ from three_mode.serve.options import ServeOptions
 from three_mode.serve.ruled import RuledChat
 from three_mode.serve.telling import TellingBackend, ToldBackend
 from three_mode.serve.watching import EventWatch
+
+Shared = TypeVar("Shared")
 
 
 class EndpointState:
@@ -49,6 +51,7 @@ class EndpointState:
         self._working_bytes = 0  # of their bodies
         self._kept_bytes = 0  # of conversations that last as long as their calls
         self._idle = asyncio.Event()  # of use while draining only
+        self._shared: dict[Callable[[EndpointState], Any], Any] = {}
 
     def use(self, backend: Backend) -> None:
         """This is what answers from now on."""
@@ -61,6 +64,13 @@ class EndpointState:
             told = RuledChat(told, rule)
         self.backend, self.told, self.chat = backend, told, Chat(told, self.events, self.metrics)
         self.events.follow(told.event_hub)
+
+    def shared(self, make: "Callable[[EndpointState], Shared]") -> Shared:
+        """What several surfaces have in common, such as tasks that are asked for in several protocols: made when the
+        first of them asks."""
+        if make not in self._shared:
+            self._shared[make] = make(self)
+        return cast("Shared", self._shared[make])
 
     def check_name(self, model: str | None) -> None:
         """Raises what a client is told who may not name this model. For verbs other than chat."""

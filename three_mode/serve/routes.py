@@ -1,11 +1,13 @@
 """Which path is answered by whom. A surface says its routes, the application asks for the one of a request. Pure."""
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from three_mode.serve.asgi import AsgiExchange, Refused
 from three_mode.serve.faults import EndpointFault, fault
 
+log = logging.getLogger("three_mode.serve")
 # Answers a request, and says which model it named; "" where none.
 Answer = Callable[[AsgiExchange], Awaitable[str]]
 
@@ -27,6 +29,23 @@ class Surface(Protocol):
     """A protocol in which clients speak to what the endpoint hands out."""
 
     def routes(self) -> Sequence[PathRoute]: ...
+
+
+@runtime_checkable
+class ClosingSurface(Surface, Protocol):
+    """A surface that holds something, which it lets go when the endpoint ends."""
+
+    async def close(self) -> None: ...
+
+
+async def close_all(surfaces: Iterable[Surface]) -> None:
+    """Closes the surfaces that hold something. One that fails keeps no other from it."""
+    for surface in surfaces:
+        if isinstance(surface, ClosingSurface):
+            try:
+                await surface.close()
+            except Exception:
+                log.exception("%s could not be closed", type(surface).__name__)
 
 
 class Routes:
@@ -60,6 +79,7 @@ class LateSurface:
     ) -> None:
         """`refused_as`: the shape of a refusal before the surface is asked."""
         self._make, self._paths, self._refused_as = make, paths, refused_as
+        self._surface: Surface | None = None
         self._routes: Routes | None = None
 
     def routes(self) -> Sequence[PathRoute]:
@@ -67,9 +87,15 @@ class LateSurface:
 
     async def _answer(self, exchange: AsgiExchange) -> str:
         if self._routes is None:
-            self._routes = Routes(self._make().routes())
+            self._surface = self._make()
+            self._routes = Routes(self._surface.routes())
         route = self._routes.find(exchange.path)
         return await no_such_path(exchange) if route is None else await answered(route, exchange)
+
+    async def close(self) -> None:
+        """Closes the surface, if it was ever made and holds something."""
+        if self._surface is not None:
+            await close_all([self._surface])
 
 
 async def answered(route: PathRoute, exchange: AsgiExchange) -> str:

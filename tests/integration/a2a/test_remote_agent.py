@@ -8,13 +8,30 @@ import pytest_asyncio
 
 from tests.support.a2a.sdk import Storyteller, sdk_server
 from three_mode import LLMRequest, Orchestrator
-from three_mode.a2a import A2AAgent, A2AClient, A2AMessage, ArtifactUpdate, StatusUpdate, Task, TaskState
+from three_mode.a2a import (
+    A2AAgent,
+    A2AClient,
+    A2AClientOptions,
+    A2AMessage,
+    ArtifactUpdate,
+    StatusUpdate,
+    Task,
+    TaskState,
+)
 from three_mode.a2a.agent import A2AReply
-from three_mode.errors import DeadlineExceeded, InvalidRequest, NotFound, ServerError, UnsupportedParameter
+from three_mode.errors import (
+    BadReply,
+    ConfigurationError,
+    DeadlineExceeded,
+    InvalidRequest,
+    NotFound,
+    ServerError,
+    UnsupportedParameter,
+)
 from three_mode.messages import Finish, fold
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-BINDINGS = ("JSONRPC", "HTTP+JSON")
+BINDINGS = ("JSONRPC", "HTTP+JSON", "GRPC")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=BINDINGS)
@@ -185,8 +202,21 @@ async def test_a_server_that_does_not_stream(binding: str) -> None:
 
 
 async def test_the_first_interface_that_is_spoken_is_used() -> None:
-    async with sdk_server("GRPC", "HTTP+JSON", "JSONRPC") as (url, _), A2AClient(url) as client:
-        await client.card()
-        interface = client._interface
-        assert interface is not None
-        assert interface.protocol_binding == "HTTP+JSON"
+    async with sdk_server("GRPC", "HTTP+JSON", "JSONRPC") as (url, _):
+        for wanted, chosen in ((None, "HTTP+JSON"), ("GRPC", "GRPC"), ("JSONRPC", "JSONRPC")):
+            async with A2AClient(url, options=A2AClientOptions(binding=wanted)) as client:
+                await client.card()
+                interface = client._interface
+                assert interface is not None
+                assert interface.protocol_binding == chosen
+    async with sdk_server("JSONRPC") as (url, _), A2AClient(url, options=A2AClientOptions(binding="GRPC")) as client:
+        with pytest.raises(BadReply, match="asked for"):
+            await client.card()
+    with pytest.raises(ConfigurationError, match="no binding"):
+        A2AClientOptions(binding="SOAP")
+
+
+async def test_a_key_goes_to_no_other_port_for_grpc() -> None:
+    async with sdk_server("GRPC") as (url, _), A2AClient(url, key="the-key-of-one") as client:
+        with pytest.raises(BadReply, match="do not go"):
+            await client.send("a time", within=5)

@@ -1,4 +1,4 @@
-"""Agents of the bus, asked by the official SDK's client in both bindings."""
+"""Agents of the bus, asked by the official SDK's client in each binding."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,7 +19,7 @@ from tests.support.a2a.sdk import said, sdk_client
 from tests.support.agents.until import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-BINDINGS = ("JSONRPC", "HTTP+JSON")
+BINDINGS = ("JSONRPC", "HTTP+JSON", "GRPC")
 WORKING, DONE = pb.TaskState.TASK_STATE_WORKING, pb.TaskState.TASK_STATE_COMPLETED
 
 
@@ -159,8 +159,9 @@ async def test_what_is_not_offered_is_refused_by_its_name(endpoint: Running, bin
             await client.list_task_push_notification_configs(pb.ListTaskPushNotificationConfigsRequest(task_id="none"))
 
 
-async def test_files_and_data_come_as_they_are(endpoint: Running) -> None:
-    async with sdk_client(endpoint.agent("clerk"), "JSONRPC", streaming=False) as client:
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_files_and_data_come_as_they_are(endpoint: Running, binding: str) -> None:
+    async with sdk_client(endpoint.agent("clerk"), binding, streaming=False) as client:
         (event,) = await events_of(client, said("files"))
         ticket, text = event.task.artifacts[0].parts
         assert (ticket.raw, ticket.media_type, text.text) == (b"\x00ticket", "image/png", "a ticket")

@@ -83,6 +83,20 @@ async def test_a_stream_is_measured_to_its_first_chunk_and_cached_tokens_are_tol
     assert [point.value for point in traces.points()[f"{TOKENS}.cache_read.input_tokens"]] == [8]
 
 
+async def test_the_time_from_each_chunk_of_a_stream_to_the_next_is_measured() -> None:
+    traces = Traces()
+    async with connected(observe=traces.observing()) as (llm, server):
+        server.always(Turn(text=("one ", "two ", "three")))
+        async with llm.stream(hello()) as stream:
+            seen = [chunk async for chunk in stream if chunk.text]
+        await llm.chat_completion(hello())
+    (gaps,) = traces.points()["gen_ai.client.inference.time_per_output_chunk"]
+    assert gaps.count == len(seen) - 1 == 2
+    assert gaps.sum >= 0
+    assert (gaps.attributes or {})["gen_ai.response.model"] == stream.response().model
+    assert gaps.explicit_bounds[:2] == (0.01, 0.02)
+
+
 async def test_what_fails_breaks_off_or_is_cancelled_says_so() -> None:
     traces = Traces()
     async with connected(observe=traces.observing(), max_retries=0) as (llm, server):
@@ -220,7 +234,10 @@ async def test_a_run_is_one_trace_with_its_rounds_and_its_tools() -> None:
         for point in traces.points()["gen_ai.execute_tool.duration"]
     }
     assert tools == {"outer": None, "broken": "ValueError"}
-    assert [point.count for point in traces.points()["gen_ai.invoke_agent.duration"]] == [1]
+    points = traces.points()
+    assert [point.count for point in points["gen_ai.invoke_agent.duration"]] == [1]
+    assert [(point.count, point.sum) for point in points["gen_ai.invoke_agent.inference_calls"]] == [(1, 3)]
+    assert [(point.count, point.sum) for point in points["gen_ai.invoke_agent.tool_calls"]] == [(1, 2)]
 
 
 async def test_a_streamed_run_that_is_left_ends_its_spans() -> None:

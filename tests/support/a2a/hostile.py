@@ -19,6 +19,7 @@ class Hostile:
     reply: Reply
     streaming: bool = True
     interface: str = ""  # URL in its card; "" for its own
+    binding: str = "JSONRPC"
     port: int = 0
     asked: list[tuple[str, Any]] = field(default_factory=list)
 
@@ -27,7 +28,8 @@ class Hostile:
         return f"http://127.0.0.1:{self.port}"
 
     def card(self) -> dict[str, Any]:
-        interface = {"url": self.interface or self.url + "/rpc", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
+        url = self.interface or self.url + "/rpc"
+        interface = {"url": url, "protocolBinding": self.binding, "protocolVersion": "1.0"}
         return {
             "name": "hostile",
             "description": "",

@@ -7,16 +7,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
+import grpc.aio
 import httpx
 import uvicorn
 from a2a.client import A2ACardResolver, ClientConfig, ClientFactory
 from a2a.helpers.proto_helpers import new_text_message, new_text_part
 from a2a.server.agent_execution import AgentExecutor, RequestContext
 from a2a.server.events import EventQueue
-from a2a.server.request_handlers import DefaultRequestHandler
+from a2a.server.request_handlers import DefaultRequestHandler, GrpcHandler
 from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, create_rest_routes
 from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
 from a2a.types import a2a_pb2 as pb
+from a2a.types.a2a_pb2_grpc import add_A2AServiceServicer_to_server
 from starlette.applications import Starlette
 
 from tests.support.agents.until import until
@@ -34,7 +37,12 @@ async def sdk_client(url: str, binding: str, streaming: bool = True) -> AsyncIte
     """The SDK's client of the agent at `url`, by one binding."""
     async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
         card = await A2ACardResolver(http, url).get_agent_card()
-        config = ClientConfig(streaming=streaming, httpx_client=http, supported_protocol_bindings=[binding])
+        config = ClientConfig(
+            streaming=streaming,
+            httpx_client=http,
+            supported_protocol_bindings=[binding],
+            grpc_channel_factory=grpc.aio.insecure_channel,
+        )
         client = ClientFactory(config).create(card)
         yield client
         await client.close()
@@ -94,13 +102,15 @@ async def sdk_server(*bindings: str, streaming: bool = True) -> AsyncIterator[tu
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        calls = grpc.aio.server()
+        places = {"JSONRPC": url + "/rpc", "HTTP+JSON": url + "/rest"}
+        places["GRPC"] = f"127.0.0.1:{calls.add_insecure_port('127.0.0.1:0')}"  # as the SDK's own examples have it
         card = pb.AgentCard(
             name="storyteller",
             description="Tells stories.",
             version="1",
             supported_interfaces=[
-                pb.AgentInterface(url=url + _path(each), protocol_binding=each, protocol_version="1.0")
-                for each in bindings
+                pb.AgentInterface(url=places[each], protocol_binding=each, protocol_version="1.0") for each in bindings
             ],
             capabilities=pb.AgentCapabilities(streaming=streaming),
             default_input_modes=["text/plain"],
@@ -117,13 +127,12 @@ async def sdk_server(*bindings: str, streaming: bool = True) -> AsyncIterator[tu
         server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error", lifespan="off"))
         server.config.load()
         serving = asyncio.create_task(server.serve(sockets=[listener]))
+        add_A2AServiceServicer_to_server(GrpcHandler(requests), calls)
+        await calls.start()
         try:
             await until(lambda: server.started)
             yield url, agent
         finally:
             server.should_exit = server.force_exit = True
             await serving
-
-
-def _path(binding: str) -> str:
-    return "/rpc" if binding == "JSONRPC" else "/rest"
+            await calls.stop(0)

@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.a2a.values import events, json_values
 from three_mode.a2a import http_json, rpc
 from three_mode.a2a.card import AgentCapabilities, AgentCard, AgentSkill, interfaces, keys_needed, written
 from three_mode.a2a.faults import INVALID_PARAMS, TASK_NOT_FOUND, A2AFault, read_http, read_rpc
@@ -16,70 +17,16 @@ from three_mode.a2a.folding import TaskFold
 from three_mode.a2a.values import (
     A2AMessage,
     A2APart,
-    Artifact,
-    ArtifactUpdate,
     ListTasksRequest,
     SendMessageRequest,
-    StatusUpdate,
     StreamResponse,
-    Task,
     TaskRequest,
     TaskState,
-    TaskStatus,
     envelope,
     said_by,
     stamp,
 )
 from three_mode.errors import BadReply, InvalidRequest, NotFound
-
-words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
-names = st.text("abcdef-1234", min_size=1, max_size=12)
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**31), 2**31) | words,
-    lambda inner: st.lists(inner) | st.dictionaries(words, inner),
-)
-parts = st.one_of(
-    st.builds(A2APart, text=words.filter(bool), media_type=st.none() | st.just("text/plain")),
-    st.builds(A2APart, raw=st.binary(min_size=1, max_size=20), filename=st.none() | names),
-    st.builds(A2APart, url=names, media_type=st.just("image/png")),
-    st.builds(A2APart, data=json_values),
-)
-several = st.lists(parts, min_size=1, max_size=3).map(tuple)
-messages = st.builds(
-    A2AMessage,
-    message_id=names,
-    role=st.sampled_from(["ROLE_USER", "ROLE_AGENT"]),
-    parts=several,
-    context_id=st.none() | names,
-    task_id=st.none() | names,
-)
-statuses = st.builds(
-    TaskStatus,
-    state=st.sampled_from([state for state in TaskState if state is not TaskState.UNSPECIFIED]),
-    message=st.none() | messages,
-    timestamp=st.none() | st.just("2026-01-02T03:04:05.678Z"),
-)
-artifacts = st.builds(Artifact, artifact_id=names, parts=several, name=st.none() | names)
-events = st.one_of(
-    st.builds(
-        Task,
-        id=names,
-        context_id=names,
-        status=statuses,
-        artifacts=st.none() | st.lists(artifacts, min_size=1, max_size=2).map(tuple),
-        history=st.none() | st.lists(messages, min_size=1, max_size=2).map(tuple),
-    ),
-    messages,
-    st.builds(StatusUpdate, task_id=names, context_id=names, status=statuses),
-    st.builds(
-        ArtifactUpdate,
-        task_id=names,
-        context_id=names,
-        artifact=artifacts,
-        append=st.none() | st.just(True),
-        last_chunk=st.none() | st.just(True),
-    ),
-)
 
 
 @given(events)
@@ -119,6 +66,24 @@ def test_numbers_may_be_texts_and_unknown_fields_are_left() -> None:
     assert found.configuration is not None
     assert found.configuration.history_length == 3
     assert found.message.context_id is None
+
+
+def test_names_of_the_protocols_messages_are_read_in_a_body() -> None:
+    part = b"""{"data": {"a_b": 1}, "media_type": "application/json", "metadata": {"c_d": 2}}"""
+    body = (
+        b"""{"message": {"message_id": "m", "role": "ROLE_USER", "context_id": "c", "parts": [%b]},
+                "configuration": {"history_length": 3}}"""
+        % part
+    )
+    found = http_json.read_body(body, SendMessageRequest)
+    assert isinstance(found, SendMessageRequest)
+    assert (found.message.message_id, found.message.context_id) == ("m", "c")
+    assert found.message.parts == (A2APart(data={"a_b": 1}, media_type="application/json", metadata={"c_d": 2}),)
+    assert found.configuration is not None
+    assert found.configuration.history_length == 3
+    with pytest.raises(A2AFault) as refused:
+        http_json.read_body(b"""{"message": {"message_id": "m", "role": "ROLE_USER"}}""", SendMessageRequest)
+    assert refused.value.field == "message"
 
 
 def test_a_part_has_one_content() -> None:

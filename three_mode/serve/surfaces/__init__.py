@@ -5,7 +5,7 @@ from transports.grpc import GrpcStatus, write_message
 
 _GRPC = b"application/grpc"
 # Services, of which a request in another protocol is told that it speaks the wrong one.
-_SERVICES = ("/three_mode.v1.", "/LLMService/", "/grpc.health.v1.", "/grpc.reflection.")
+_SERVICES = ("/three_mode.v1.", "/LLMService/", "/lf.a2a.v1.", "/grpc.health.v1.", "/grpc.reflection.")
 
 
 def speaks_grpc(scope: Scope) -> bool:

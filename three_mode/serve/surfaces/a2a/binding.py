@@ -1,4 +1,4 @@
-"""How one request is answered, in each of the two bindings: results, events and refusals. Pure."""
+"""How one request over HTTP is answered, in each of the two bindings: results, events and refusals."""
 
 from typing import Any, Protocol
 
@@ -6,8 +6,10 @@ import msgspec
 
 from three_mode.a2a import rpc
 from three_mode.a2a.faults import INTERNAL, INVALID_REQUEST, A2AFault
-from three_mode.a2a.values import MEDIA_TYPE
+from three_mode.a2a.values import MEDIA_TYPE, StreamResponse
+from three_mode.serve.asgi import EVENTS, AsgiExchange
 from three_mode.serve.faults import EndpointFault
+from three_mode.serve.watching import Watched
 
 _CANONICAL = {
     400: "INVALID_ARGUMENT",
@@ -90,6 +92,29 @@ class HttpBinding:
 
     def refused(self, fault: EndpointFault) -> EndpointFault:
         return EndpointFault(fault.status, _as_a2a(fault).as_http(), fault.retry_after)
+
+
+class EventLines:
+    """The events of one stream as server-sent events."""
+
+    def __init__(self, exchange: AsgiExchange, binding: Binding) -> None:
+        self._exchange, self._binding = exchange, binding
+
+    async def begin(self) -> None:
+        await self._exchange.begin(EVENTS)
+
+    async def write(self, event: StreamResponse) -> None:
+        await self._exchange.write(self._binding.event(event))
+
+    async def still_here(self) -> None:
+        """A comment, which clients leave out."""
+        await self._exchange.write(b": \n\n")
+
+    async def end(self) -> None:
+        await self._exchange.end()
+
+    def while_connected(self) -> Watched:
+        return self._exchange.while_connected()
 
 
 def _as_a2a(fault: EndpointFault) -> A2AFault:

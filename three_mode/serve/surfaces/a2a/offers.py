@@ -78,8 +78,8 @@ class Offers:
         return {name: one for name, one in sorted(found.items()) if "/" not in name and one.skills}
 
 
-def card_of(offered: Offered, url: str, version: str, needs_key: bool) -> AgentCard:
-    """The card of an agent that is asked at a URL."""
+def card_of(offered: Offered, url: str, version: str, needs_key: bool, grpc: str = "") -> AgentCard:
+    """The card of an agent that is asked at a URL, and over gRPC at `grpc`, a host and a port."""
     skills = [
         AgentSkill(id=handler.name, name=handler.name, description=handler.description or handler.name, tags=("agent",))
         for handler in offered.handlers
@@ -91,7 +91,7 @@ def card_of(offered: Offered, url: str, version: str, needs_key: bool) -> AgentC
         name=offered.name,
         description=offered.description or f"The agent {offered.name}.",
         version=version,
-        supported_interfaces=interfaces(url),
+        supported_interfaces=interfaces(url, grpc, offered.name),
         capabilities=AgentCapabilities(streaming=True, push_notifications=False, extended_agent_card=False),
         default_input_modes=(TEXT, JSON, *IMAGES) if offered.model else (TEXT, JSON),
         default_output_modes=(TEXT, JSON),

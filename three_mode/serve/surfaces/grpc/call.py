@@ -133,12 +133,15 @@ class GrpcCall:
         await self._send({"type": "http.response.body", "body": frame(message), "more_body": True})
 
     async def end(self) -> None:
-        """The call went well."""
-        self.status = GrpcStatus.OK
-        await self._send(WELL)
+        """The call went well, unless it has ended already."""
+        if self.status is None:
+            self.status = GrpcStatus.OK
+            await self._send(WELL)
 
     async def fail(self, error: GrpcError | ThreeModeError) -> None:
-        """The call ends with an error."""
+        """The call ends with an error, unless it has ended already."""
+        if self.status is not None:
+            return
         ended = error if isinstance(error, GrpcError) else write_error(error, in_words(error))
         self.status = ended.status
         trailers = [(b"grpc-status", b"%d" % ended.status)]

@@ -10,6 +10,8 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from three_mode import errors
+from three_mode.a2a.protobuf import SERVICE as A2A
+from three_mode.callers_trace import callers_trace
 from three_mode.errors import DeadlineExceeded, ThreeModeError
 from three_mode.grpc_messages.errors import write_error
 from three_mode.serve import guard
@@ -17,6 +19,7 @@ from three_mode.serve.access_log import SEEN, SeenRequest
 from three_mode.serve.asgi import Refused, Scope, Send
 from three_mode.serve.endpoint import EndpointState, going_down, overloaded
 from three_mode.serve.faults import EndpointFault
+from three_mode.serve.surfaces.grpc.a2a import A2AService
 from three_mode.serve.surfaces.grpc.agents import SERVICE as AGENTS
 from three_mode.serve.surfaces.grpc.agents import AgentService
 from three_mode.serve.surfaces.grpc.call import GrpcCall
@@ -49,12 +52,13 @@ def all_methods(endpoint: EndpointState) -> Methods:
         await Converse(endpoint, call).run()
 
     models = ModelService(endpoint).methods() | {"Converse": Method(both=converse)}
-    services = frozenset({MODELS, AGENTS, HEALTH})
+    services = frozenset({MODELS, AGENTS, A2A, HEALTH})
     reflection = ReflectionService(services).methods()
     return {
         **paths(MODELS, models),
         **paths(PLAIN_MODELS, models),
         **paths(AGENTS, AgentService(endpoint).methods()),
+        **paths(A2A, A2AService(endpoint).methods()),
         **paths(HEALTH, HealthService(endpoint, services | {PLAIN_MODELS}).methods()),
         **paths(REFLECTION, reflection),
         **paths(OLDER, reflection),
@@ -75,7 +79,12 @@ class GrpcSurface:
         call = GrpcCall(scope, receive, send, endpoint.watch, endpoint.options.max_body)
         await call.begin()
         try:
-            await self._answer(call, scope)
+            trace = call.header(b"traceparent")
+            if trace is None:
+                await self._answer(call, scope)
+            else:
+                with callers_trace(trace, call.header(b"tracestate")):
+                    await self._answer(call, scope)
             await call.end()
         except (GrpcError, ThreeModeError) as error:
             await call.fail(error)

@@ -71,8 +71,10 @@ class McpSurface:
         self._endpoint, self._intake = endpoint, intake
         sources: list[ToolSource] = []
         agents: object = endpoint.agents
+        self._bus_tools: BusTools | None = None
         if isinstance(agents, VerbsOnBus):
-            sources.append(BusTools(agents))
+            self._bus_tools = BusTools(agents)
+            sources.append(self._bus_tools)
         if endpoint.options.mcp_models:
             sources.append(ModelTools(endpoint.models, self._ask_model))
         self._server = McpServer(SeveralSources(sources))
@@ -81,6 +83,11 @@ class McpSurface:
 
     def routes(self) -> Sequence[PathRoute]:
         return (PathRoute("", PATH, self._answer, refused_as=mcp_fault),)
+
+    async def close(self) -> None:
+        """Stops watching the bus."""
+        if self._bus_tools is not None:
+            self._bus_tools.close()
 
     async def _ask_model(self, request: LLMRequest) -> LLMResponse:
         endpoint, model = self._endpoint, request.model or ""
