@@ -56,7 +56,7 @@ class ChatQuestion(Struct, frozen=True):
     sent: Sent = NOTHING_SENT  # fields that change no answer
 
 
-class _FewFields(Struct, forbid_unknown_fields=True, gc=False):
+class _PlainChat(Struct, forbid_unknown_fields=True, gc=False):
     """The body that most requests have: messages that are ours as they came, and the plainest of options."""
 
     model: str
@@ -66,7 +66,7 @@ class _FewFields(Struct, forbid_unknown_fields=True, gc=False):
     temperature: float | int | None = None
 
 
-_decode_few = msgspec.json.Decoder(_FewFields).decode
+_decode_few = msgspec.json.Decoder(_PlainChat).decode
 
 
 def read_chat(body: bytes, within: float, most_messages: int = MOST_MESSAGES) -> ChatQuestion:

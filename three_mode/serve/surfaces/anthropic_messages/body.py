@@ -65,23 +65,23 @@ class MessagesQuestion(Struct, frozen=True):
     sent: Sent = NOTHING_SENT  # fields that change no answer
 
 
-class _FewTurn(Struct, forbid_unknown_fields=True, gc=False):
+class _PlainTurn(Struct, forbid_unknown_fields=True, gc=False):
     role: Literal["user", "assistant", "system"]
     content: str
 
 
-class _FewFields(Struct, forbid_unknown_fields=True, gc=False):
+class _PlainMessages(Struct, forbid_unknown_fields=True, gc=False):
     """The body that most requests have: texts, and the plainest of options."""
 
     model: str
-    messages: tuple[_FewTurn, ...]
+    messages: tuple[_PlainTurn, ...]
     max_tokens: int | None = None
     system: str | None = None
     stream: bool | None = None
     temperature: float | None = None
 
 
-_decode_few = msgspec.json.Decoder(_FewFields).decode
+_decode_few = msgspec.json.Decoder(_PlainMessages).decode
 
 
 def read_messages(body: bytes, within: float, most_messages: int = MOST_MESSAGES) -> MessagesQuestion:

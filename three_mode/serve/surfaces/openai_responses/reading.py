@@ -59,14 +59,14 @@ class ResponseQuestion(Struct, frozen=True, kw_only=True):
     sent: Sent = NOTHING_SENT  # fields that change no answer
 
 
-class _FewFields(Struct, forbid_unknown_fields=True, gc=False):
+class _PlainResponse(Struct, forbid_unknown_fields=True, gc=False):
     """The body that most requests have."""
 
     model: str
     input: str
 
 
-_decode_few = msgspec.json.Decoder(_FewFields).decode
+_decode_few = msgspec.json.Decoder(_PlainResponse).decode
 
 
 def read_response(body: bytes, within: float, most_items: int) -> ResponseQuestion:
