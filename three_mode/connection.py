@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
 
-    from three_mode.calls.agent_fast_path import AgentFastPath, AgentFastPaths, AgentFastStream
+    from three_mode.calls.agent_fast_path import AgentCall, AgentFastPath, AgentFastPaths, OnDone
+    from three_mode.calls.agent_fast_stream import AgentFastStream
     from three_mode.calls.batch import Outcome
     from three_mode.calls.batch import Progress as Progress
     from three_mode.calls.batches import BatchJob as BatchJob
@@ -154,6 +155,14 @@ class LLMConnection:
         if fast is None or request.provider is not None:
             return self._complete(request)
         return fast.complete(request, self._complete)
+
+    def begin_completion(self, request: LLMRequest, on_done: "OnDone") -> "AgentCall | None":
+        """Asks without a task, an agent that was asked before: `on_done` gets the whole reply, or after a failure what
+        gives it in the normal way. None: nothing was asked, and `chat_completion` has to be called."""
+        fast = self._fast_paths.get((request.model or self._model, request.mode))
+        if fast is None or request.provider is not None:
+            return None
+        return fast.begin(request, self._complete, on_done)
 
     async def _complete(self, request: LLMRequest, failed: "FailedFirstAttempt | None" = None) -> LLMResponse:
         """The normal way of every call. `failed` is how a first attempt ended, where one was made already."""

@@ -33,7 +33,7 @@ from three_mode.policies.caches import cache_of
 from three_mode.providers.catalogue import providers
 
 if TYPE_CHECKING:
-    from three_mode.calls.agent_fast_path import AgentFastStream
+    from three_mode.calls.agent_fast_stream import AgentFastStream
     from three_mode.calls.batches.jobs import BatchJobs
     from three_mode.calls.provider_status import ProviderStatus
     from three_mode.observe.records import RecordWriter

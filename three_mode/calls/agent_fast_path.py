@@ -12,27 +12,25 @@ call to an agent goes through the pipeline, and from then on its path is known.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from logging import INFO
 from typing import Any
 
-from msgspec import MsgspecError
+from msgspec import MsgspecError, Struct
 
 from three_mode.agents.calling.caller import unreadable
-from three_mode.agents.calling.streams import Stream
 from three_mode.agents.handlers.codec import UNENCODABLE, encode
 from three_mode.agents.handlers.declare import spec_of
 from three_mode.agents.model import Model
+from three_mode.calls.agent_fast_stream import AgentFastStream
 from three_mode.calls.call_book import conversation_of
-from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, completed_reply, new_request_id
+from three_mode.calls.call_log import CallLog, FailedFirstAttempt, completed_reply, new_request_id
 from three_mode.calls.gates import Gates
 from three_mode.calls.options import Observing
-from three_mode.calls.pipeline import StreamOpener
 from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.calls.request_prep import CallDefaults
 from three_mode.channels.agents import AgentChannel
-from three_mode.channels.channel import OpenReply
 from three_mode.dispatcher import AGENT
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.handling import NOBODY, current, time_for
@@ -40,11 +38,9 @@ from three_mode.messages import LLMRequest, LLMResponse, Step
 from three_mode.modes import CommunicationMode
 from three_mode.observe.call_figures import CallFigures
 from three_mode.observe.logs import logger
-from three_mode.policies import CallContext, Gate, Policies, Target
-from three_mode.policies.tallies import ZERO
+from three_mode.policies import Policies, Target
 from three_mode.providers.capabilities import capabilities
-from three_mode.providers.estimate import estimate_tokens
-from transports.bus import BusError, Encoded
+from transports.bus import BusError, Call, Encoded, Message
 
 MOST = 1000  # paths that are known at a time
 AI_AI = CommunicationMode.AI_AI
@@ -53,7 +49,9 @@ _NOT_NAMED: dict[str, Any] = {}
 # What requests say, the model's name (or the connection's) and a mode, and the path that they take.
 KnownPaths = dict[tuple[str | None, CommunicationMode | None], "AgentFastPath"]
 # The normal way of a call; a first attempt may have failed already.
-NormalWay = Callable[[LLMRequest, FailedFirstAttempt | None], Awaitable[LLMResponse]]
+NormalWay = Callable[[LLMRequest, FailedFirstAttempt | None], Coroutine[Any, Any, LLMResponse]]
+# Gets the reply of a call that was begun without a task; or what gives it in the normal way, after a failure.
+OnDone = Callable[[LLMResponse | Callable[[], Coroutine[Any, Any, LLMResponse]]], None]
 
 
 class AgentFastPaths:
@@ -154,80 +152,133 @@ class AgentFastPath:
 
     async def complete(self, request: LLMRequest, normal: NormalWay) -> LLMResponse:
         """The whole reply; `normal` gives it where this path cannot, and after a failure."""
-        # A name that the table of models knows has more to be checked.
-        if (
-            self._closed
-            or self._log.events is not None  # somebody listens, and the normal way tells
-            or capabilities(self._model).known
-            or logger.isEnabledFor(INFO)
-            or not self._gate.try_enter_unhindered()
-        ):
+        if not self._enter():
             return await normal(request, None)
         began = time.monotonic()
-        handled, within, counted = current.get(), request.within or self._within, False
-        address, hosts, topic = self._model, self._hosts, self._topic
-        failed: BusError | ThreeModeError
+        address, within, counted = self._model, request.within or self._within, False
         try:
-            if handled is not NOBODY:
-                within = time_for(within, handled)
-            if hosts is not None:
-                if len(hosts) == 1:
-                    (address,) = hosts  # there is nothing to choose, and nothing to count for it
-                else:
-                    address, counted = self._roles.take(address), True
-            untraced = handled is NOBODY and self._session.tracer is None
-            trace = "" if untraced else self._caller.outgoing(handled, address, topic)
-            wanted = ((request if self._fitted is None else self._fitted.applied_to(request)).addressed(None, within),)
-            try:
-                payload = encode(wanted)
-            except UNENCODABLE:
-                payload = self._encode(address, topic, wanted, _NOT_NAMED)  # it says what is wrong
-            asked = self._bus.asked(address, Encoded(payload), topic, within, trace)
+            address, within, counted, trace = self._route(within)
+            payload = self._encoded(request, address, within)
+            asked = self._bus.asked(address, payload, self._topic, within, trace)
         except (BusError, ThreeModeError) as error:
-            failed = error
+            self._leave(address, counted)
+            return await self._go_on(request, normal, began, within, address, error)
         except BaseException:
             self._leave(address, counted)
             raise
-        else:
-            request_id = new_request_id()  # made while the agent is at work
-            try:
-                answer = await asked.future
-            except BaseException:
-                asked.cancel()
-                self._leave(address, counted)
-                self._count_cancelled(request, request_id, time.monotonic() - began)
-                raise
-            if isinstance(answer, BusError):
-                failed = answer
+        request_id = new_request_id()  # made while the agent is at work
+        try:
+            answer = await asked.future
+        except BaseException:
+            asked.cancel()
+            self._leave(address, counted)
+            self._count_cancelled(request, request_id, time.monotonic() - began)
+            raise
+        found = self._answered(request, request_id, began, address, counted, answer)
+        if isinstance(found, LLMResponse):
+            return found
+        return await self._go_on(request, normal, began, within, address, found)
+
+    def begin(self, request: LLMRequest, normal: NormalWay, on_done: OnDone) -> "AgentCall | None":
+        """Asks without a task: `on_done` gets the reply later, or what gives it in the normal way. None: nothing was
+        asked, and the normal way has to be taken."""
+        if not self._enter():
+            return None
+        address, within, counted = self._model, request.within or self._within, False
+        try:
+            address, within, counted, trace = self._route(within)
+            call = AgentCall(self, request, normal, on_done, time.monotonic(), within, address, counted)
+            payload = self._encoded(request, address, within)
+            call.asked = self._bus.call(address, payload, call.done, self._topic, within, trace)
+        except (BusError, ThreeModeError):
+            self._leave(address, counted)
+            return None
+        except BaseException:
+            self._leave(address, counted)
+            raise
+        call.request_id = new_request_id()
+        return call
+
+    def _enter(self) -> bool:
+        """Enters the gate, if a call may take this path just now."""
+        # A name that the table of models knows has more to be checked. Where somebody listens, the normal way tells.
+        return not (
+            self._closed
+            or self._log.events is not None
+            or capabilities(self._model).known
+            or logger.isEnabledFor(INFO)
+            or not self._gate.try_enter_unhindered()
+        )
+
+    def _route(self, within: float) -> tuple[str, float, bool, str]:
+        """Whom to ask, in how many seconds, whether that counts as a call in flight at a host, and the trace."""
+        address, hosts, handled, counted = self._model, self._hosts, current.get(), False
+        if handled is not NOBODY:
+            within = time_for(within, handled)
+        if hosts is not None:
+            if len(hosts) == 1:
+                (address,) = hosts  # there is nothing to choose, and nothing to count for it
             else:
-                try:
-                    reply: LLMResponse = self._read(answer.raw)
-                except (MsgspecError, ValueError, TypeError) as error:
-                    failed = unreadable(error, address, topic)
-                else:
-                    if counted:
-                        self._roles.give_back(address)
-                    self._gate.succeeded()
-                    target, log, key, usage = self._target, self._log, self._key, reply.usage
-                    conversation = None
-                    if request.metadata:
-                        conversation = conversation_of(request)
-                        if "label" in request.metadata:
-                            key = (target.provider, target.model, str(request.metadata["label"]))
-                    if self._priced and usage.cost is None:
-                        usage = log.with_cost(target, usage, self._profile)
-                    log.ledger.add(key, usage)
-                    reply = completed_reply(
-                        reply, target, AI_AI, usage, began, request_id, reply.created_at, self._steps
-                    )
-                    self._record(reply.latency)
-                    log.book.tallies.add_answer(key, conversation, usage, reply.latency)
-                    return reply
-        self._leave(address, counted)
+                address, counted = self._roles.take(address), True
+        if handled is NOBODY and self._session.tracer is None:
+            return address, within, counted, ""
+        try:
+            return address, within, counted, self._caller.outgoing(handled, address, self._topic)
+        except BaseException:
+            if counted:
+                self._roles.give_back(address)
+            raise
+
+    def _encoded(self, request: LLMRequest, address: str, within: float) -> Encoded:
+        wanted = ((request if self._fitted is None else self._fitted.applied_to(request)).addressed(None, within),)
+        try:
+            return Encoded(encode(wanted))
+        except UNENCODABLE:
+            return Encoded(self._encode(address, self._topic, wanted, _NOT_NAMED))  # it says what is wrong
+
+    def _answered(
+        self, request: LLMRequest, request_id: str, began: float, address: str, counted: bool, answer: Any
+    ) -> "LLMResponse | BusError | ThreeModeError":
+        """The reply, once it is in the books; or how the call failed. It has left the gate."""
+        if isinstance(answer, BusError):
+            self._leave(address, counted)
+            return answer
+        try:
+            reply: LLMResponse = self._read(answer.raw)
+        except (MsgspecError, ValueError, TypeError) as error:
+            self._leave(address, counted)
+            return unreadable(error, address, self._topic)
+        if counted:
+            self._roles.give_back(address)
+        self._gate.succeeded()
+        target, log, key, usage = self._target, self._log, self._key, reply.usage
+        conversation = None
+        if request.metadata:
+            conversation = conversation_of(request)
+            if "label" in request.metadata:
+                key = (target.provider, target.model, str(request.metadata["label"]))
+        if self._priced and usage.cost is None:
+            usage = log.with_cost(target, usage, self._profile)
+        log.ledger.add(key, usage)
+        reply = completed_reply(reply, target, AI_AI, usage, began, request_id, reply.created_at, self._steps)
+        self._record(reply.latency)
+        log.book.tallies.add_answer(key, conversation, usage, reply.latency)
+        return reply
+
+    def _go_on(
+        self,
+        request: LLMRequest,
+        normal: NormalWay,
+        began: float,
+        within: float,
+        address: str,
+        failed: BusError | ThreeModeError,
+    ) -> Coroutine[Any, Any, LLMResponse]:
+        """The reply in the normal way, of a call that failed on this path."""
         failure = self._session.error(failed, address, self._topic) if isinstance(failed, BusError) else failed
         if isinstance(failure, NoSuchAgent):  # it may be there, and only stream
-            return await normal(request, None)
-        return await normal(request, FailedFirstAttempt(began, began + within, failure))
+            return normal(request, None)
+        return normal(request, FailedFirstAttempt(began, began + within, failure))
 
     def _count_cancelled(self, request: LLMRequest, request_id: str, latency: float) -> None:
         """Add a call whose caller has left to the sums of the report."""
@@ -247,7 +298,7 @@ class AgentFastPath:
         """Take no more calls: those that come go the normal way, which says that the connection is closed."""
         self._closed = True
 
-    def try_stream(self, request: LLMRequest) -> "AgentFastStream | None":
+    def try_stream(self, request: LLMRequest) -> AgentFastStream | None:
         """A streamed call on this path; None where it cannot take it just now."""
         within = self._defaults.time_limit(request.within, AGENT)
         if (
@@ -268,57 +319,31 @@ class AgentFastPath:
         self._gate.left()
 
 
-class AgentFastStream:
-    """One streamed call that has entered the gate. It is sent before anything is written down of it: the agent's
-    process, which may have to wake up, works meanwhile."""
+class AgentCall(Struct, eq=False):
+    """A call for a whole reply that was sent on this path, and whose caller is called back."""
 
-    def __init__(
-        self,
-        request: LLMRequest,
-        target: Target,
-        within: float,
-        label: str | None,
-        channel: AgentChannel,
-        gate: Gate,
-        accounts: ProviderAccounts,
-    ) -> None:
-        self.began, self.within = time.monotonic(), within
-        self._request, self._target, self._label = request, target, label
-        self._channel, self._gate, self._accounts = channel, gate, accounts
-        self._stream: Stream[Any] | None = None
+    path: AgentFastPath
+    request: LLMRequest
+    normal: NormalWay
+    on_done: OnDone
+    began: float
+    within: float
+    address: str
+    counted: bool
+    request_id: str = ""
+    asked: "Call | None" = None
 
-    def send(self) -> ActiveCall:
-        """Send the request; the call that it is of."""
-        target, began = self._target, self.began
-        try:
-            self._stream = self._channel.begin(target.model, self._request, self.within)
-        except NoSuchAgent:
-            pass  # `open` finds out why
-        except BaseException:
-            self._gate.left()
-            raise
-        context = CallContext(deadline=began + self.within, began=began)
-        context.add_step("attempt", began, target)
-        return ActiveCall(self._request, new_request_id(), context, label=self._label, target=target)
+    def done(self, answer: "Message | BusError") -> None:
+        """The agent has answered, or will not."""
+        path, request = self.path, self.request
+        found = path._answered(request, self.request_id, self.began, self.address, self.counted, answer)
+        if isinstance(found, LLMResponse):
+            self.on_done(found)
+        else:
+            self.on_done(partial(path._go_on, request, self.normal, self.began, self.within, self.address, found))
 
-    async def open(self, call: ActiveCall, opener: StreamOpener) -> OpenReply:
-        """The reply, with its first content."""
-        target, answered = self._target, False
-        try:
-            opened = await self._opened(call.context.deadline)
-            answered = True
-        finally:
-            self._gate.left(answered=answered)  # its end is judged by the account
-        call.first_content = time.monotonic() - self.began
-        multiplier = self._accounts.profile(target.provider).multiplier(target.model)
-        asked = partial(estimate_tokens, self._request, target.model, multiplier)
-        return opener.accounted(call, target, opened, ZERO, asked)
-
-    async def _opened(self, deadline: float) -> OpenReply:
-        target = self._target
-        if self._stream is not None:
-            try:
-                return await self._channel.opened(self._stream, target.model, None)
-            except NoSuchAgent:
-                pass
-        return await self._channel.open(target, self._request, deadline, deadline)
+    def cancel(self) -> None:
+        """Ends the call, which has not ended yet, and the agent's work."""
+        if self.asked is not None and self.asked.cancel():
+            self.path._leave(self.address, self.counted)
+            self.path._count_cancelled(self.request, self.request_id, time.monotonic() - self.began)

@@ -25,7 +25,7 @@ from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, TextDelt
 from three_mode.policies import Target
 
 if TYPE_CHECKING:
-    from three_mode.calls.agent_fast_path import AgentFastStream
+    from three_mode.calls.agent_fast_stream import AgentFastStream
     from three_mode.calls.call_events import CallEvents
     from three_mode.events.values import CallVerb
     from three_mode.observe.spans import CallSpan

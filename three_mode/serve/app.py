@@ -12,6 +12,7 @@ from three_mode.errors import MissingExtra, ThreeModeError
 from three_mode.serve import cors, guard
 from three_mode.serve.access_log import AccessLog
 from three_mode.serve.asgi import TRAILERS, AsgiExchange, Refused, Scope, Send
+from three_mode.serve.at_once import AtOnce
 from three_mode.serve.backend import AgentVerbs, Backend
 from three_mode.serve.endpoint import EndpointState, going_down
 from three_mode.serve.events import EventHub
@@ -29,6 +30,7 @@ from three_mode.serve.surfaces.openai_models import ModelsSurface
 from three_mode.serve.surfaces.operations import OperationsSurface
 from three_mode.serve.watching import Disconnected, Receive
 from three_mode.serve.websocket import watch_events
+from transports.http2.server import Cycle
 
 log = logging.getLogger("three_mode.serve")
 WELL_KNOWN_CARD = "/.well-known/agent-card.json"
@@ -73,6 +75,9 @@ class App:
         )
         self._routes = Routes(route for surface in self._surfaces for route in surface.routes())
         self._access = AccessLog.of(self.options)
+        # What a server of ours asks before it speaks ASGI; None where each request is looked at on its way.
+        looked_at = self._access is not None or self.options.behind_proxy
+        self.at_once = None if looked_at else AtOnce(endpoint, self._routes, intake, self._hand_over).take
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A coroutine function, by which other servers know an application of ASGI 3."""
@@ -122,11 +127,20 @@ class App:
         else:
             await refuse_grpc(send, "the server below this endpoint sends no trailers; `three-mode serve` does")
 
-    async def _answer(self, exchange: AsgiExchange) -> None:
+    def _hand_over(self, cycle: Cycle, route: PathRoute) -> None:
+        """Goes on with a request that could not be answered at once, by this route."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._answer(AsgiExchange(scope, receive, send, self.endpoint.watch), route)
+
+        cycle.start(answer)
+
+    async def _answer(self, exchange: AsgiExchange, route: PathRoute | None = None) -> None:
         started = time.perf_counter()
         model = ""
         task = self.endpoint.begin()
-        route = self._routes.find(exchange.path)
+        if route is None:
+            route = self._routes.find(exchange.path)
         if route is not None:
             exchange.refused_as = route.refused_as
         if self.options.allowed_origins:

@@ -11,7 +11,8 @@ from three_mode.serve.watching import Disconnected, EventWatch, Limited, Receive
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = Sequence[tuple[bytes, bytes]]
+Header = tuple[bytes, bytes]
+Headers = Sequence[Header]
 
 TRAILERS = "http.response.trailers"
 MOST_THROWN_AWAY = 1 << 20

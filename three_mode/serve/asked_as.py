@@ -9,7 +9,18 @@ from three_mode.events.values import AskedAs
 from three_mode.serve.events import EventHub
 
 # It names a request and guards nothing: a name of this process, and a number.
+_CHANCE = token_hex(32)
 _PROCESS, _numbers = f"chatcmpl-{token_hex(12)}", count(1)
+
+
+def new_number() -> str:
+    """The number of an answer."""
+    return f"{_PROCESS}{next(_numbers):08x}"
+
+
+def new_name(start: str, letters: int) -> str:
+    """A name of an answer that guards nothing: its start, the process by chance, and a number in it."""
+    return f"{start}{_CHANCE[: letters - 8]}{next(_numbers):08x}"
 
 
 class KnownAs:
@@ -18,7 +29,7 @@ class KnownAs:
     __slots__ = ("_known", "_model", "_watched", "number")
 
     def __init__(self, events: EventHub, model: str, number: str | None = None) -> None:
-        self.number = f"{_PROCESS}{next(_numbers):08x}" if number is None else number
+        self.number = new_number() if number is None else number
         self._model, self._watched = model, bool(events)
         self._known: Token[AskedAs | None] | None = None
 

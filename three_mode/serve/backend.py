@@ -1,6 +1,6 @@
 """What the endpoint needs of whatever answers: `LLMConnection` is one."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -69,6 +69,25 @@ class ChatBackend(Protocol):
     async def chat_completion(self, request: LLMRequest) -> LLMResponse: ...
 
     def stream(self, request: LLMRequest) -> ChunkStream: ...
+
+
+class BegunCall(Protocol):
+    """A call that was begun without a task."""
+
+    def cancel(self) -> None: ...
+
+
+Begun = Callable[
+    [LLMRequest, Callable[[LLMResponse | Callable[[], Coroutine[Any, Any, LLMResponse]]], None]], BegunCall | None
+]
+
+
+@runtime_checkable
+class BeginningBackend(Protocol):
+    """A backend that asks without a task, where it can: see `LLMConnection.begin_completion`."""
+
+    @property
+    def begin_completion(self) -> Begun: ...
 
 
 class Backend(ChatBackend, Protocol):

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
@@ -77,11 +77,13 @@ class Chat:
         request: LLMRequest,
         written: Callable[[LLMResponse, str], bytes],
         number: str | None = None,
+        reply: Callable[[], Awaitable[LLMResponse]] | None = None,
     ) -> None:
-        """`written` is the body of an answer and its number, which is a new one where None is given."""
+        """`written` is the body of an answer and its number, which is a new one where None is given. `reply` is what is
+        answered, in the place of the backend's."""
         model = exchange.model = request.model or ""
         with KnownAs(self._events, model, number) as known, exchange.while_connected():
-            response = await self._backend.chat_completion(request)
+            response = await (self._backend.chat_completion(request) if reply is None else reply())
         self._metrics.used(model, response.usage)
         await exchange.answer(200, written(response, known))
 

@@ -5,7 +5,7 @@ never a file or an address.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import copy
 from typing import Any, Self, TypeVar
 
@@ -16,7 +16,7 @@ from three_mode.errors import InvalidRequest, ThreeModeError
 from three_mode.events.hub import ConnectionHub
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest
 from three_mode.modes import CommunicationMode
-from three_mode.serve.backend import CONVERSATION, ChunkStream, ModelInfo, TokenCount
+from three_mode.serve.backend import CONVERSATION, BegunCall, ChunkStream, ModelInfo, TokenCount
 from three_mode.serve.bus_models import BusModels
 from three_mode.serve.model_rule import ModelRule, names_local, unknown_model
 from transports.bus import Bus
@@ -58,6 +58,13 @@ class Connected:
     def chat_completion(self, request: LLMRequest) -> Coroutine[Any, Any, LLMResponse]:
         return self._connection.chat_completion(self.addressed(request))
 
+    def begin_completion(
+        self,
+        request: LLMRequest,
+        on_done: Callable[[LLMResponse | Callable[[], Coroutine[Any, Any, LLMResponse]]], None],
+    ) -> BegunCall | None:
+        return self._connection.begin_completion(self.addressed(request), on_done)
+
     def stream(self, request: LLMRequest) -> ChunkStream:
         return self._connection.stream(self.addressed(request))
 
@@ -92,7 +99,7 @@ class Connected:
         if provider is not None or mode is not None or model not in self._allowed:
             self._check(model, provider, mode, named=address is not None)
         if address is None:
-            address = self._address_of(model, self._connection.mode if mode is None else mode)
+            address = self._address_of(model, mode)
         return request if address == model else msgspec.structs.replace(request, model=address)
 
     def _check(self, model: str, provider: str | None, mode: CommunicationMode | None, named: bool) -> None:
@@ -104,14 +111,17 @@ class Connected:
         if provider is mode is None and len(self._allowed) < MOST_ALLOWED and len(model) <= LONGEST_ALLOWED:
             self._allowed.add(model)
 
-    def _address_of(self, model: str, mode: CommunicationMode) -> str:
+    def _address_of(self, model: str, said: CommunicationMode | None) -> str:
         """The address of a name that is none of `models`. A client may leave `agent:` out, since from where it stands
         there is no bus: a role that is there is meant first."""
         if model.startswith("agent:"):
-            known = self._bus is not None
-        elif ":" not in model and self._is_there(model):
+            if self._bus is None:
+                raise unknown_model(model)
+            return model
+        mode = self._connection.mode if said is None else said
+        if ":" not in model and self._is_there(model):
             return f"agent:{model}"
-        elif names_local(model, mode):  # the rule has let it pass
+        if names_local(model, mode):  # the rule has let it pass
             known = True
         elif mode is CommunicationMode.AI_PC and ":" not in model:  # where a path is a name too
             known = model in self._connection.local_models()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from three_mode.errors import UnsupportedParameter
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, Reranked, RerankRequest
@@ -10,6 +10,8 @@ from three_mode.serve.asgi import Refused
 from three_mode.serve.backend import (
     AgentVerbs,
     Backend,
+    BeginningBackend,
+    Begun,
     CountingBackend,
     ModelInfo,
     RerankingBackend,
@@ -29,6 +31,12 @@ from three_mode.serve.watching import EventWatch
 Shared = TypeVar("Shared")
 
 
+class Cancellable(Protocol):
+    """Something that answers a request, and is ended."""
+
+    def cancel(self) -> object: ...
+
+
 class EndpointState:
     """State of an endpoint. A request is told of twice: `begin` to `end` while it is here, `hold` to `release` while
     it is whole and is answered."""
@@ -46,7 +54,8 @@ class EndpointState:
         self.draining = False
         self.cut = False
         self.at_drain: set[Callable[[], None]] = set()  # of answers that would last for ever
-        self._running: set[asyncio.Task[Any]] = set()
+        self.begin_completion: Begun | None = None  # of what answers, if it asks without a task
+        self._running: set[Cancellable] = set()
         self._working = 0  # requests that are whole, and hold a place
         self._working_bytes = 0  # of their bodies
         self._kept_bytes = 0  # of conversations that last as long as their calls
@@ -62,6 +71,7 @@ class EndpointState:
         told: TellingBackend = backend if isinstance(backend, TellingBackend) else ToldBackend(backend)
         if not self._ruled:
             told = RuledChat(told, rule)
+        self.begin_completion = told.begin_completion if isinstance(told, BeginningBackend) else None
         self.backend, self.told, self.chat = backend, told, Chat(told, self.events, self.metrics)
         self.events.follow(told.event_hub)
 
@@ -116,7 +126,18 @@ class EndpointState:
         self._running.add(task)
         return task
 
-    def end(self, task: "asyncio.Task[Any]") -> None:
+    def enter(self, answer: Cancellable, size: int) -> None:
+        """A request came that is whole, has so many bytes, and is answered without a task."""
+        self.metrics.in_flight += 1
+        self._running.add(answer)
+        self.hold(size)
+
+    def leave(self, answer: Cancellable, size: int) -> None:
+        """It is answered, will never be, or goes on in a task."""
+        self.release(size)
+        self.end(answer)
+
+    def end(self, task: Cancellable) -> None:
         """Its answer is given, or will never be."""
         self.metrics.in_flight -= 1
         self._running.discard(task)
@@ -167,8 +188,8 @@ class EndpointState:
     def cut_off(self) -> None:
         """Ends what still runs: the server below waits for it, however long that takes."""
         self.cut = True
-        for task in self._running:
-            task.cancel()
+        for one in list(self._running):
+            one.cancel()
 
 
 def overloaded(why: str) -> EndpointFault:

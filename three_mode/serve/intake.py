@@ -41,7 +41,10 @@ class Intake:
 
     def within(self, exchange: AsgiExchange) -> float:
         """The caller's deadline, or ours."""
-        given = exchange.header(WITHIN)
+        return self.seconds(exchange.header(WITHIN))
+
+    def seconds(self, given: str | None) -> float:
+        """The caller's deadline, as its header says it, or ours."""
         if given is None:
             return self._options.default_within
         try:

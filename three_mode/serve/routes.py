@@ -4,12 +4,30 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from three_mode.serve.asgi import AsgiExchange, Refused
+from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.serve.asgi import AsgiExchange, Headers, Refused
 from three_mode.serve.faults import EndpointFault, fault
 
 log = logging.getLogger("three_mode.serve")
 # Answers a request, and says which model it named; "" where none.
 Answer = Callable[[AsgiExchange], Awaitable[str]]
+
+
+class AskedWhole(NamedTuple):
+    """What a client asked for whose answer is the reply to one request, and is not streamed."""
+
+    request: LLMRequest
+    written: Callable[[LLMResponse, str], bytes]
+    """The body of an answer, from the reply and its number."""
+    number: str | None = None
+    """The number of the answer; None: one as chat completions have."""
+    always: Headers = ()
+    """Headers that go with the answer, whatever it is."""
+
+
+# The body of a request within so many seconds, of so many messages at most. None: its answer is of another kind. What
+# does not fit is an error, as it is in the route's answer.
+ReadWhole = Callable[[bytes, float, int], AskedWhole | None]
 
 
 class PathRoute(NamedTuple):
@@ -23,6 +41,10 @@ class PathRoute(NamedTuple):
     """Whether it is answered to everybody, without a key."""
     refused_as: Callable[[EndpointFault], EndpointFault] | None = None
     """The shape of a refusal in the protocol of the surface; None: OpenAI's."""
+    read_whole: ReadWhole | None = None
+    """Reads what may be answered at once, and says the same of it as the answer does; None: nothing may."""
+    behind: "Callable[[str], PathRoute | None] | None" = None
+    """The routes of a surface that is made late: the one of a path, once it is there."""
 
 
 class Surface(Protocol):
@@ -83,7 +105,11 @@ class LateSurface:
         self._routes: Routes | None = None
 
     def routes(self) -> Sequence[PathRoute]:
-        return [PathRoute("", path, self._answer, refused_as=self._refused_as) for path in self._paths]
+        made = PathRoute("", "", self._answer, refused_as=self._refused_as, behind=self._find)
+        return [made._replace(path=path) for path in self._paths]
+
+    def _find(self, path: str) -> PathRoute | None:
+        return None if self._routes is None else self._routes.find(path)
 
     async def _answer(self, exchange: AsgiExchange) -> str:
         if self._routes is None:

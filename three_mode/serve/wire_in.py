@@ -3,6 +3,7 @@
 Fields that have no meaning of their own here go to the provider through `extra`; none is dropped in silence.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,13 +11,14 @@ import msgspec
 from msgspec import Struct
 
 from three_mode.errors import InvalidRequest
-from three_mode.messages import CacheHints, EmbedRequest, LLMRequest
+from three_mode.messages import CacheHints, EmbedRequest, LLMRequest, Message
 from three_mode.serve.backend import CONVERSATION
 from three_mode.serve.ignored import NOTHING_SENT, Sent, sent
 
 # Each message costs microseconds to check, and a small body can hold very many.
 MOST_MESSAGES = 10_000
 MOST_ANSWERS = 8  # of one request
+STREAMED = re.compile(rb'"stream"\s*:\s*true')  # a body that most likely asks for a stream
 # Their name -> ours, for fields that mean the same.
 _SAME = {
     "model": "model",
@@ -54,8 +56,40 @@ class ChatQuestion(Struct, frozen=True):
     sent: Sent = NOTHING_SENT  # fields that change no answer
 
 
+class _PlainChat(Struct, forbid_unknown_fields=True, gc=False):
+    """The body that most requests have: messages that are ours as they came, and the plainest of options."""
+
+    model: str
+    messages: tuple[Message, ...]
+    stream: bool = False
+    max_tokens: int | None = None
+    temperature: float | int | None = None
+
+
+_decode_few = msgspec.json.Decoder(_PlainChat).decode
+
+
 def read_chat(body: bytes, within: float, most_messages: int = MOST_MESSAGES) -> ChatQuestion:
     """The body of `/v1/chat/completions`; `within` is the caller's deadline."""
+    try:
+        few = _decode_few(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _read_any(body, within, most_messages)  # which says what does not fit, if anything
+    if len(few.messages) > most_messages:
+        return _read_any(body, within, most_messages)
+    return ChatQuestion(
+        LLMRequest(
+            messages=few.messages,
+            model=few.model,
+            within=within,
+            max_tokens=few.max_tokens,
+            temperature=few.temperature,
+        ),
+        few.stream,
+    )
+
+
+def _read_any(body: bytes, within: float, most_messages: int) -> ChatQuestion:
     data = json_object(body)
     given = data.get("messages")
     if isinstance(given, list) and len(given) > most_messages:

@@ -34,7 +34,7 @@ from three_mode.messages import (
 from three_mode.providers import codec_of, profile_of
 from three_mode.providers.anthropic import api_url
 from three_mode.serve.faults import fault, from_error
-from three_mode.serve.surfaces.anthropic_messages.body import MessagesQuestion, read_messages
+from three_mode.serve.surfaces.anthropic_messages.body import MessagesQuestion, _read_any, read_messages
 from three_mode.serve.surfaces.anthropic_messages.events import EventWriter
 from three_mode.serve.surfaces.anthropic_messages.proofs import opened, sealed
 from three_mode.serve.surfaces.anthropic_messages.refusals import anthropic_fault
@@ -318,3 +318,36 @@ def test_refusals_have_the_types_of_anthropic() -> None:
 )
 def test_a_base_url_is_taken_as_the_sdk_takes_it(given_: str, url: str) -> None:
     assert api_url(given_) == url
+
+
+_TURNS = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "assistant", "system", "tool", 3])},
+        optional={
+            "content": st.sampled_from(["Hello!", "", None, [], [{"type": "text", "text": "a"}], 3]),
+            "odd": st.just(1),
+        },
+    ),
+    max_size=3,
+)
+_BODIES = st.fixed_dictionaries(
+    {"model": st.sampled_from(["m", "", " ", None, 3]), "messages": _TURNS},
+    optional={
+        "max_tokens": st.sampled_from([5, 0, -1, "5", None]),
+        "system": st.sampled_from(["Be brief.", "", None, [{"type": "text", "text": "a"}]]),
+        "stream": st.sampled_from([True, False, None, 1]),
+        "temperature": st.sampled_from([0, 0.5, 3, True, None]),
+        "user": st.just("me"),
+    },
+)
+
+
+@given(_BODIES, st.integers(0, 3))
+def test_a_body_of_few_fields_is_read_as_any_other(body: dict[str, Any], most: int) -> None:
+    def read(how: Any) -> object:
+        try:
+            return how(json.dumps(body).encode(), 5.0, most)
+        except InvalidRequest as error:
+            return str(error), error.field
+
+    assert read(read_messages) == read(_read_any)

@@ -180,3 +180,39 @@ def test_of_two_names_for_one_limit_the_newer_counts(names: tuple[str, str]) -> 
     }
     assert wire_in.read_chat(json.dumps(body).encode(), 1.0).request.max_tokens == 9
     assert wire_in.read_chat(json.dumps(body | {"max_completion_tokens": None}).encode(), 1.0).request.max_tokens == 5
+
+
+_CONTENTS = st.sampled_from(
+    [
+        *("Hello!", "", None, 3, [], ["a"]),
+        [{"type": "text", "text": "a"}],
+        [{"type": "text", "text": "a", "odd": 1}],
+        [{"type": "image_url", "image_url": {"url": "https://a/b.png"}}],
+        [{"type": "image", "url": "https://a/b.png"}],
+        [{"type": "tool_result", "call_id": "c", "content": "a"}],
+        [{"type": "tool_call", "id": "c", "name": "f"}],
+    ]
+)
+_SAID = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "system", "developer", "assistant", "tool", "robot", 3])},
+        optional={"content": _CONTENTS, "name": st.sampled_from(["me", None, 3]), "odd": st.just(1)},
+    ),
+    max_size=3,
+)
+_NUMBERS = st.sampled_from([None, 0, 1, 0.5, -1, 2**70, True, "5"])
+_BODIES = st.fixed_dictionaries(
+    {"model": st.sampled_from(["m", "", " ", None, 3]), "messages": _SAID | st.just("Hello!")},
+    optional={"stream": st.sampled_from([True, False, None, 1]), "max_tokens": _NUMBERS, "temperature": _NUMBERS},
+)
+
+
+@given(_BODIES, st.integers(0, 3))
+def test_a_body_of_few_fields_is_read_as_any_other(body: dict[str, Any], most: int) -> None:
+    def read(how: Any) -> object:
+        try:
+            return how(json.dumps(body).encode(), 5.0, most)
+        except InvalidRequest as error:
+            return str(error), error.field
+
+    assert read(wire_in.read_chat) == read(wire_in._read_any)

@@ -3,7 +3,7 @@
 from three_mode.serve.asgi import Scope, Send
 from transports.grpc import GrpcStatus, write_message
 
-_GRPC = b"application/grpc"
+GRPC = b"application/grpc"
 # Services, of which a request in another protocol is told that it speaks the wrong one.
 _SERVICES = ("/three_mode.v1.", "/LLMService/", "/lf.a2a.v1.", "/grpc.health.v1.", "/grpc.reflection.")
 
@@ -12,7 +12,7 @@ def speaks_grpc(scope: Scope) -> bool:
     """Whether a request is a call of gRPC, in whatever encoding of its messages."""
     for name, value in scope["headers"]:
         if name == b"content-type":
-            return bool(value.startswith(_GRPC)) and not value.startswith(b"application/grpc-web")
+            return bool(value.startswith(GRPC)) and not value.startswith(b"application/grpc-web")
     return False
 
 

@@ -6,8 +6,9 @@
 See docs/decisions/serve-server.md.
 """
 
-from transports.http2.server.cycle import Application
+from transports.http2.server.cycle import Application, Cycle
+from transports.http2.server.head import RequestHead
 from transports.http2.server.options import ServerOptions
 from transports.http2.server.server import Server
 
-__all__ = ["Application", "Server", "ServerOptions"]
+__all__ = ["Application", "Cycle", "RequestHead", "Server", "ServerOptions"]

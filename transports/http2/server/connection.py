@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from transports.http2.server.cycle import Application, Cycle
 from transports.http2.server.deadlines import NEVER, DeadlineWheel
+from transports.http2.server.known_heads import KnownHeads
 from transports.http2.server.options import ServerOptions
 
 if TYPE_CHECKING:
@@ -16,7 +17,10 @@ LINGER = 2.0  # seconds for a client to read why it was refused
 class OwningServer(Protocol):
     """What a connection needs of the server that it belongs to."""
 
+    answers_at_once: bool
+    """Whether the application may answer without a task what is whole when it gets it."""
     application: Application
+    heads: KnownHeads
     loop: asyncio.AbstractEventLoop
     options: ServerOptions
     retiring: bool
@@ -26,6 +30,9 @@ class OwningServer(Protocol):
 
     def date(self) -> bytes:
         """The time as a header's value."""
+
+    def answer(self, cycle: Cycle) -> None:
+        """Hands a request to the application."""
 
     def incomplete(self, cycle: Cycle) -> None:
         """A request has begun and is not whole."""
@@ -53,6 +60,7 @@ class AcceptedConnection(asyncio.Protocol):
         self.server = server
         self.loop = server.loop
         self.options = server.options
+        self.running = server.running
         self.transport: asyncio.Transport | None = None
         self.deadline = NEVER
         self.watched_at = 0

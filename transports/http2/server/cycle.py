@@ -1,7 +1,7 @@
-"""One request and its response, as an ASGI application sees them.
+"""One request and its response, as an application sees them.
 
-    connection ── on_body, on_complete, on_gone ──> Cycle <── receive, send ── application
-               <── start_response, write, end_with_trailers, consumed ──
+    connection ── on_body, on_complete, on_gone ──> Cycle <── receive, send ── application of ASGI
+               <── start_response, write, end_with_trailers, consumed ──      <── body, answer ── one without tasks
 
 The connection never waits; the application's `send` waits while the client takes nothing.
 """
@@ -21,6 +21,10 @@ Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
+# What an application may have beside ASGI, as its attribute `at_once`: it is asked for each request that is whole when
+# it is handed over. True: it answers by `Cycle.answer`, then or later, without a task. False: it is called by ASGI.
+TakesAtOnce = Callable[["Cycle"], bool]
+
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 # `http.request.open_ended`, sent by an application, says that the request's body is one side of a talk: it has pauses,
 # and no rate is asked of it. The application says how long it may last.
@@ -30,8 +34,19 @@ EXTENSIONS: dict[str, dict[str, Any]] = {"http.response.trailers": {}, "http.req
 class CycleConnection(Protocol):
     """What a cycle needs of the connection that it came by."""
 
+    scheme: str
+    client: Any
+    """Address of the client, as ASGI has it."""
+    address: Any
+    """Address of the server, as ASGI has it."""
+    running: "set[asyncio.Task[None]]"
+    """Tasks of the application."""
+
     def start_response(self, cycle: "Cycle", status: int, headers: Iterable[Header], body: bytes, ends: bool) -> None:
         """Sends the head of the response, and the first or only piece of its body."""
+
+    def answer(self, cycle: "Cycle", status: int, headers: tuple[Header, ...], body: bytes) -> bool:
+        """Sends a whole response, if it is of a kind that needs no look at what the parts of others need."""
 
     def write(self, cycle: "Cycle", body: bytes, ends: bool) -> None:
         """Sends a piece of the body."""
@@ -56,73 +71,48 @@ class CycleConnection(Protocol):
 
 
 class Cycle:
-    """A request in the hands of an application."""
+    """A request in the hands of an application. What most requests leave as it is belongs to the class."""
 
-    __slots__ = (
-        "_chunks",
-        "_end_read",
-        "_headers",
-        "_loop",
-        "_readable",
-        "_status",
-        "_trailers_follow",
-        "_writable",
-        "bodiless",
-        "body_size",
-        "carrier",
-        "complete",
-        "ended",
-        "expects_continue",
-        "gone",
-        "held",
-        "left",
-        "open_ended",
-        "received_since",
-        "scope",
-        "started",
-        "stream_id",
-        "task",
-        "unacknowledged",
-    )
+    task: "asyncio.Task[None] | None" = None
+    begun = False  # the application has it
+    stream_id = 0
+    unacknowledged = 0  # bytes taken by the application, and not yet said to the client
+    # The request.
+    complete = False
+    body_size = 0  # bytes in all
+    held = 0  # bytes that the application has not taken
+    received_since = 0.0
+    open_ended = False
+    _end_read = False
+    # The response.
+    started = False
+    ended = False
+    gone = False  # nobody waits for it
+    when_gone: Callable[[], None] | None = None
+    """Called once nobody waits for the response any more, of an application that answers at once."""
+    left: int | None = None  # bytes of its body that are still owed; None: as many as come
+    _status = 0
+    _headers: Iterable[Header] = ()
+    _trailers_follow = False
+    _readable: Waiters | None = None
+    _writable: Waiters | None = None
 
-    def __init__(
-        self, carrier: CycleConnection, loop: asyncio.AbstractEventLoop, head: RequestHead, scope: Scope
-    ) -> None:
-        self.carrier = carrier
-        self.scope = scope
+    def __init__(self, carrier: CycleConnection, loop: asyncio.AbstractEventLoop, head: RequestHead) -> None:
+        self.carrier, self._loop, self.head = carrier, loop, head
         self.bodiless = head.method == "HEAD"  # its response has a length, and no body
-        self.task: asyncio.Task[None] | None = None
-        self.stream_id = 0
-        self.unacknowledged = 0  # bytes taken by the application, and not yet said to the client
         self.expects_continue = head.expects_continue
-        # The request.
-        self.complete = False
-        self.body_size = 0  # bytes in all
-        self.held = 0  # bytes that the application has not taken
-        self.received_since = 0.0
-        self.open_ended = False
         self._chunks: list[bytes] = []
-        self._end_read = False
-        # The response.
-        self.started = False
-        self.ended = False
-        self.gone = False  # nobody waits for it
-        self.left: int | None = None  # bytes of its body that are still owed; None: as many as come
-        self._status = 0
-        self._headers: Iterable[Header] = ()
-        self._trailers_follow = False
-        self._loop = loop
-        self._readable = Waiters(loop)
-        self._writable = Waiters(loop)
 
-    def start(self, application: Application, running: "set[asyncio.Task[None]]") -> None:
-        """Calls the application in a task, which is among the running ones until it ends."""
-        self.task = task = self._loop.create_task(self._run(application, running))
-        running.add(task)
+    def start(self, application: Application) -> None:
+        """Calls an application of ASGI in a task, which is among the running ones until it ends. One that answers at
+        once may leave the rest of its answer to such a task."""
+        self.when_gone = None
+        self.task = task = self._loop.create_task(self._run(application))
+        self.carrier.running.add(task)
 
-    async def _run(self, application: Application, running: "set[asyncio.Task[None]]") -> None:
+    async def _run(self, application: Application) -> None:
         try:
-            await application(self.scope, self.receive, self.send)
+            await application(http_scope(self.head, self.carrier), self.receive, self.send)
         except asyncio.CancelledError:
             self._fail(503, b"Service Unavailable")
             raise
@@ -134,7 +124,7 @@ class Cycle:
                 log.error("the application ended without a whole response")
                 self._fail()
         finally:
-            running.discard(self.task)
+            self.carrier.running.discard(self.task)
 
     def _fail(self, status: int = 500, text: bytes = b"Internal Server Error") -> None:
         if self.ended or self.gone:
@@ -144,7 +134,23 @@ class Cycle:
             return
         self._finish_start(status, [(b"content-type", b"text/plain")], text, True)
 
-    # The application's side
+    # The side of an application that answers at once
+
+    @property
+    def body(self) -> bytes:
+        """What came of the body. It stays there for `receive`."""
+        chunks = self._chunks
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def answer(self, status: int, headers: tuple[Header, ...], body: bytes) -> None:
+        """Sends the whole response, unless nobody waits for it."""
+        self.when_gone = None
+        if self.gone or (not self.bodiless and self.carrier.answer(self, status, headers, body)):
+            self.started = self.ended = True
+        else:
+            self._finish_start(status, headers, body, True)
+
+    # The side of an application of ASGI
 
     async def receive(self) -> Message:
         """The next piece of the body, or the end of the connection."""
@@ -165,6 +171,8 @@ class Cycle:
                 return {"type": "http.request", "body": b"", "more_body": False}
             if not self.complete:
                 self.carrier.consumed(self, 0)
+            if self._readable is None:
+                self._readable = Waiters(self._loop)
             await self._readable.wait()
 
     async def send(self, message: Message) -> None:
@@ -183,6 +191,8 @@ class Cycle:
                 self._write(body, ends)
             if not ends:
                 while self.carrier.blocked(self) and not self.gone:
+                    if self._writable is None:
+                        self._writable = Waiters(self._loop)
                     await self._writable.wait()
         elif kind == "http.response.start":
             if self._status:
@@ -230,39 +240,52 @@ class Cycle:
         self._chunks.append(data)
         self.held += len(data)
         self.body_size += len(data)
-        self._readable.wake()
+        if self._readable is not None:
+            self._readable.wake()
+
+    def on_whole_body(self, data: bytes) -> None:
+        """The body came at once, and the request is whole."""
+        self._chunks.append(data)
+        self.held = self.body_size = len(data)
+        self.complete = True
 
     def on_complete(self) -> None:
         """The request is whole."""
         self.complete = True
-        self._readable.wake()
+        if self._readable is not None:
+            self._readable.wake()
 
     def on_gone(self) -> None:
         """Nobody waits for the response any more."""
         self.gone = True
         self._chunks.clear()
-        self._readable.wake()
-        self._writable.wake()
+        if self._readable is not None:
+            self._readable.wake()
+        self.on_writable()
+        if self.when_gone is not None:
+            gone, self.when_gone = self.when_gone, None
+            gone()
 
     def on_writable(self) -> None:
         """The client takes more."""
-        self._writable.wake()
+        if self._writable is not None:
+            self._writable.wake()
 
 
-def http_scope(head: RequestHead, scheme: str, client: Any, server: Any) -> Scope:
+def http_scope(head: RequestHead, carrier: CycleConnection) -> Scope:
     """ASGI's description of a request."""
     return {
         "type": "http",
         "asgi": ASGI,
         "http_version": head.http_version,
         "method": head.method,
-        "scheme": scheme,
+        "scheme": carrier.scheme,
         "path": head.path,
         "raw_path": head.raw_path,
         "query_string": head.query,
         "root_path": "",
         "headers": head.headers.copy(),
-        "client": client,
-        "server": server,
+        "client": carrier.client,
+        "server": carrier.address,
         "extensions": EXTENSIONS,
     }

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 
 from transports.http2.request import Header
 from transports.http2.server.connection import AcceptedConnection, OwningServer
-from transports.http2.server.cycle import Cycle, http_scope
+from transports.http2.server.cycle import Cycle
 from transports.http2.server.deadlines import NEVER
 from transports.http2.server.h1_body import ChunkedBody, LengthBody
-from transports.http2.server.h1_head import BARE_LF, HEAD_END, read_head
-from transports.http2.server.h1_response import CONTINUE, refusal, response_head
+from transports.http2.server.h1_head import BARE_LF, HEAD_END
+from transports.http2.server.h1_response import CONTINUE, refusal, response_head, whole_head
 from transports.http2.server.h2_connection import H2ServerConnection
 from transports.http2.server.head import BadRequest, RequestHead
 from transports.http2.server.websocket import WebSocketConnection, handshake
@@ -160,7 +160,7 @@ class H1ServerConnection(AcceptedConnection):
             if self._first and data[: len(PREFACE)] == PREFACE:
                 self._switch_to_h2(data)
                 return
-            head = read_head(data[: end + 2], self.options.head_fields)
+            head = self.server.heads.read(data[: end + 2], self.options.head_fields)
         except BadRequest as error:
             self._refuse(error.status, error.why)
             return
@@ -177,9 +177,11 @@ class H1ServerConnection(AcceptedConnection):
         if limit is not None and head.content_length is not None and head.content_length > limit:
             self._refuse(413, f"the body is longer than {limit} bytes")
             return
-        scope = http_scope(head, self.scheme, self.client, self.address)
-        cycle = self._cycle = Cycle(self, self.loop, head, scope)
-        if head.has_body:
+        cycle = self._cycle = Cycle(self, self.loop, head)
+        if rest and head.content_length == len(rest):
+            cycle.on_whole_body(rest)
+            self._runs()
+        elif head.has_body:
             self._body = ChunkedBody() if head.chunked else LengthBody(head.content_length or 0)
             self._says_continue = head.expects_continue
             cycle.received_since = self.loop.time()
@@ -193,8 +195,16 @@ class H1ServerConnection(AcceptedConnection):
                     self.deadline = NEVER  # the client waits for a word, which the application gives
         else:
             self._complete(cycle, rest)
-        if self._cycle is cycle:
-            cycle.start(self.server.application, self.server.running)
+        if self._cycle is cycle and not cycle.begun:
+            if cycle.complete or not self.server.answers_at_once:
+                self.server.answer(cycle)
+            else:  # most clients send the head and the body one after the other: the loop looks once more before a task
+                self.loop.call_soon(self.loop.call_soon, self._answer_anyway, cycle)
+
+    def _answer_anyway(self, cycle: Cycle) -> None:
+        """The body has not come whole with its head."""
+        if self._cycle is cycle and not cycle.begun:
+            self.server.answer(cycle)
 
     def _body_deadline(self, cycle: Cycle) -> float:
         options = self.options
@@ -237,12 +247,37 @@ class H1ServerConnection(AcceptedConnection):
     def _complete(self, cycle: Cycle, rest: bytes) -> None:
         if rest:
             self._held += rest
+        self._runs()
+        cycle.on_complete()
+        if not cycle.begun:
+            self.server.answer(cycle)
+
+    def _runs(self) -> None:
+        """A whole request waits for its answer, and for nothing of its client."""
         if self.writable:
             self.deadline = NEVER
         self.server.busy(self)
-        cycle.on_complete()
 
     # Responses: the cycle's side
+
+    def answer(self, cycle: Cycle, status: int, headers: tuple[Header, ...], body: bytes) -> bool:
+        """Sends a whole response of the usual kind; False: nothing was sent, because it is of another kind."""
+        head, transport = self._head, self.transport
+        if (
+            transport is None
+            or head is None
+            or not self._keep_alive
+            or self.server.retiring
+            or self._body is not None
+            or head.http_version != "1.1"
+        ):
+            return False
+        block = whole_head(status, headers, len(body), self.server.date())
+        if block is None:
+            return False
+        transport.write(block + body)
+        self._next(b"")
+        return True
 
     def start_response(self, cycle: Cycle, status: int, headers: Iterable[Header], body: bytes, ends: bool) -> None:
         head = self._head
@@ -334,11 +369,14 @@ class H1ServerConnection(AcceptedConnection):
         if not self._keep_alive or self.server.retiring or self.transport is None:
             self.close()
             return
-        self._held += rest
+        if rest:
+            self._held += rest
         if self.writable:
             self.set_deadline(self.loop.time() + self.options.idle_after)
-            self.resume_reading()
-            self._read_ahead()
+            if not self.reading:
+                self.resume_reading()
+            if self._held:
+                self._read_ahead()
 
     # Ends
 

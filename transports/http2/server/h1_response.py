@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from transports.http2.request import Header
 
+_OF_THE_CONNECTION = frozenset((b"content-length", b"connection", b"transfer-encoding", b"date"))
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -74,6 +75,28 @@ def response_head(
     if not block.count(b"\n") == block.count(b"\r") == block.count(b"\r\n") == lines:
         raise RuntimeError("a header of the response holds a line end")
     return block, declared, chunked, not keep_alive
+
+
+@lru_cache(maxsize=64)
+def _begun(status: int, headers: tuple[Header, ...]) -> bytes | None:
+    """The lines of a head that are the same each time; None where one of them is the connection's to say."""
+    lines = [status_line(status), *(b"%b: %b\r\n" % (name.lower(), value) for name, value in headers)]
+    if any(name.lower() in _OF_THE_CONNECTION for name, _ in headers) or status in (204, 304):
+        return None
+    block = b"".join(lines)
+    return block if block.count(b"\n") == block.count(b"\r") == block.count(b"\r\n") == len(lines) else None
+
+
+def whole_head(status: int, headers: tuple[Header, ...], length: int, date: bytes) -> bytes | None:
+    """The head of a whole response of HTTP/1.1 that leaves its connection open, whose first header comes again and
+    again; None where `response_head` has to look at them."""
+    begun = _begun(status, headers[:1])
+    for name, value in headers[1:]:
+        name, line = name.lower(), b"%b: %b\r\n" % (name.lower(), value)
+        if begun is None or name in _OF_THE_CONNECTION or line.count(b"\n") != 1 or line.count(b"\r") != 1:
+            return None
+        begun += line
+    return None if begun is None else b"%bcontent-length: %d\r\ndate: %b\r\n\r\n" % (begun, length, date)
 
 
 def refusal(status: int, why: str, date: bytes) -> bytes:

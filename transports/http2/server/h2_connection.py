@@ -23,7 +23,7 @@ from transports.http2.frame_reader import FRAME_HEADER, SETTINGS
 from transports.http2.heads import FORBIDDEN_IN_VALUE
 from transports.http2.request import Header
 from transports.http2.server.connection import AcceptedConnection, OwningServer
-from transports.http2.server.cycle import Cycle, http_scope
+from transports.http2.server.cycle import Cycle
 from transports.http2.server.deadlines import NEVER
 from transports.http2.server.h2_engine import ServerEngine
 from transports.http2.server.h2_head import CONNECTION_FIELDS, check_trailers, read_head
@@ -200,14 +200,14 @@ class H2ServerConnection(AcceptedConnection):
         except BadRequest as error:
             self._refuse_head(stream_id, error, ended)
             return
-        cycle = Cycle(self, self.loop, head, http_scope(head, self.scheme, self.client, self.address))
+        cycle = Cycle(self, self.loop, head)
         cycle.stream_id = stream_id
         self._cycles[stream_id] = cycle
         if not ended:
             cycle.received_since = self.loop.time()
             self._not_later(self._body_deadline(cycle))
             self.server.incomplete(cycle)
-        cycle.start(self.server.application, self.server.running)
+        self.server.answer(cycle)
 
     def _on_data(self, event: Event) -> None:
         assert isinstance(event, DataReceived)
@@ -267,6 +267,9 @@ class H2ServerConnection(AcceptedConnection):
         self.loop.call_soon(self.retire)
 
     # Responses: the cycle's side
+
+    def answer(self, cycle: Cycle, status: int, headers: tuple[Header, ...], body: bytes) -> bool:
+        return False
 
     def start_response(self, cycle: Cycle, status: int, headers: Iterable[Header], body: bytes, ends: bool) -> None:
         fields: list[Header] = [(b":status", b"%d" % status)]

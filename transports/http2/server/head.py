@@ -1,5 +1,6 @@
 """The head of a request, whichever version of HTTP it came in; and the error that refuses one."""
 
+from typing import Any
 from urllib.parse import unquote
 
 from transports.http2.request import Header
@@ -15,7 +16,10 @@ class BadRequest(Exception):
 
 
 class RequestHead:
-    """A checked head. Header names are in lower case; `host` holds HTTP/2's `:authority`."""
+    """A checked head. Header names are in lower case; `host` holds HTTP/2's `:authority`.
+
+    `notes` are an application's, of all heads that say the same but for the length of the body.
+    """
 
     __slots__ = (
         "chunked",
@@ -25,6 +29,7 @@ class RequestHead:
         "http_version",
         "keep_alive",
         "method",
+        "notes",
         "path",
         "query",
         "raw_path",
@@ -43,6 +48,16 @@ class RequestHead:
         self.keep_alive = True
         self.expects_continue = False
         self.upgrade = b""
+        self.notes: dict[object, Any] = {}
+
+    def of_length(self, digits: bytes) -> "RequestHead":
+        """The same head before a body of another length."""
+        other = RequestHead.__new__(RequestHead)
+        for name in RequestHead.__slots__:
+            setattr(other, name, getattr(self, name))
+        other.content_length = int(digits)
+        other.headers = [(name, digits) if name == b"content-length" else (name, value) for name, value in self.headers]
+        return other
 
     @property
     def has_body(self) -> bool:

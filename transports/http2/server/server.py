@@ -11,9 +11,10 @@ from email.utils import formatdate
 from typing import Self
 
 from transports.http2.server.connection import AcceptedConnection
-from transports.http2.server.cycle import Application, Cycle
+from transports.http2.server.cycle import Application, Cycle, TakesAtOnce
 from transports.http2.server.deadlines import DeadlineWheel
 from transports.http2.server.h1_connection import H1ServerConnection
+from transports.http2.server.known_heads import KnownHeads
 from transports.http2.server.lifespan import Lifespan
 from transports.http2.server.options import ServerOptions
 
@@ -33,7 +34,10 @@ class Server:
 
     def __init__(self, application: Application, options: ServerOptions | None = None) -> None:
         self.application = application
+        self._at_once: TakesAtOnce | None = getattr(application, "at_once", None)
+        self.answers_at_once = self._at_once is not None
         self.options = options or ServerOptions()
+        self.heads = KnownHeads()
         self.retiring = False
         self.running: set[asyncio.Task[None]] = set()  # of the application
         self.port = 0
@@ -227,6 +231,12 @@ class Server:
         return False
 
     # The connections' side
+
+    def answer(self, cycle: Cycle) -> None:
+        """Hands a request to the application."""
+        cycle.begun = True
+        if self._at_once is None or not cycle.complete or not self._at_once(cycle):
+            cycle.start(self.application)
 
     def incomplete(self, cycle: Cycle) -> None:
         """A request has begun and is not whole."""

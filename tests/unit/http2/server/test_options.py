@@ -7,7 +7,7 @@ from transports.http2.server import ServerOptions
 
 
 def test_exports() -> None:
-    assert server.__all__ == ["Application", "Server", "ServerOptions"]
+    assert server.__all__ == ["Application", "Cycle", "RequestHead", "Server", "ServerOptions"]
 
 
 @pytest.mark.parametrize(

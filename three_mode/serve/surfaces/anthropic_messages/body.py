@@ -7,7 +7,7 @@ reads is refused.
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -65,8 +65,47 @@ class MessagesQuestion(Struct, frozen=True):
     sent: Sent = NOTHING_SENT  # fields that change no answer
 
 
+class _PlainTurn(Struct, forbid_unknown_fields=True, gc=False):
+    role: Literal["user", "assistant", "system"]
+    content: str
+
+
+class _PlainMessages(Struct, forbid_unknown_fields=True, gc=False):
+    """The body that most requests have: texts, and the plainest of options."""
+
+    model: str
+    messages: tuple[_PlainTurn, ...]
+    max_tokens: int | None = None
+    system: str | None = None
+    stream: bool | None = None
+    temperature: float | None = None
+
+
+_decode_few = msgspec.json.Decoder(_PlainMessages).decode
+
+
 def read_messages(body: bytes, within: float, most_messages: int = MOST_MESSAGES) -> MessagesQuestion:
     """The body of `/v1/messages`, or of `/v1/messages/count_tokens`; `within` is the caller's deadline."""
+    try:
+        few = _decode_few(body)
+        if not few.messages or len(few.messages) > most_messages:
+            return _read_any(body, within, most_messages)
+        said = [Message(turn.role, turn.content) for turn in few.messages]
+        if few.system:
+            said.insert(0, Message("system", few.system))
+        request = LLMRequest(
+            messages=tuple(said),
+            model=few.model,
+            within=within,
+            max_tokens=few.max_tokens,
+            temperature=few.temperature,
+        )
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidRequest):
+        return _read_any(body, within, most_messages)  # which says what does not fit, if anything
+    return MessagesQuestion(request, bool(few.stream))
+
+
+def _read_any(body: bytes, within: float, most_messages: int) -> MessagesQuestion:
     asked, extra = _decoded(body)
     unused = dict(sent(extra))
     if asked.metadata:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from three_mode.errors import InvalidRequest, UnsupportedParameter
@@ -58,8 +59,27 @@ class ResponseQuestion(Struct, frozen=True, kw_only=True):
     sent: Sent = NOTHING_SENT  # fields that change no answer
 
 
+class _PlainResponse(Struct, forbid_unknown_fields=True, gc=False):
+    """The body that most requests have."""
+
+    model: str
+    input: str
+
+
+_decode_few = msgspec.json.Decoder(_PlainResponse).decode
+
+
 def read_response(body: bytes, within: float, most_items: int) -> ResponseQuestion:
     """The body of a new response; `within` is the caller's deadline."""
+    try:
+        few = _decode_few(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _read_any(body, within, most_items)  # which says what does not fit, if anything
+    said = (Message("user", few.input),)
+    return ResponseQuestion(request=LLMRequest(messages=said, model=few.model, within=within))
+
+
+def _read_any(body: bytes, within: float, most_items: int) -> ResponseQuestion:
     data = {name: value for name, value in wire_in.json_object(body).items() if value is not None}
     if not isinstance(data.get("model"), str):
         raise InvalidRequest("the request names no model", field="model", hint="GET /v1/models lists them")

@@ -13,17 +13,19 @@ from msgspec.structs import replace
 from three_mode.errors import DeadlineExceeded, InvalidRequest, NoSuchConversation, ThreeModeError
 from three_mode.messages import LLMResponse
 from three_mode.serve.asgi import AsgiExchange, Refused
+from three_mode.serve.asked_as import new_name
 from three_mode.serve.chat import Chat
 from three_mode.serve.conversations import ConversationBackend, items_of, page_of
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.faults import fault
 from three_mode.serve.intake import Intake
-from three_mode.serve.routes import PathRoute
+from three_mode.serve.routes import AskedWhole, PathRoute
 from three_mode.serve.surfaces.openai_responses import body
 from three_mode.serve.surfaces.openai_responses.body import KnownResponse
 from three_mode.serve.surfaces.openai_responses.keeping import PREFIX, KeptAnswer, ResponseStore, check_kept
 from three_mode.serve.surfaces.openai_responses.reading import ResponseQuestion, read_response
 from three_mode.serve.surfaces.openai_responses.writer import ResponseWriter
+from three_mode.serve.wire_in import STREAMED
 
 PATH = "/v1/responses"
 _NO_STORE = "this endpoint keeps no responses"
@@ -45,11 +47,23 @@ class ResponsesSurface:
         self._running: dict[str, _Running] = {}  # as many at most as the endpoint answers at once
 
     def routes(self) -> Sequence[PathRoute]:
-        return PathRoute("POST", PATH, self._intake.whole(self._create)), PathRoute("", PATH + "/", self._answer_known)
+        create = PathRoute("POST", PATH, self._intake.whole(self._create), read_whole=self._read_whole)
+        return create, PathRoute("", PATH + "/", self._answer_known)
 
     def _store(self) -> ResponseStore | None:
         backend = self._endpoint.backend
         return ResponseStore(backend) if isinstance(backend, ConversationBackend) else None
+
+    def _read_whole(self, data: bytes, within: float, most_items: int) -> AskedWhole | None:
+        """A request for an answer that is not streamed, and is neither kept nor goes on from what is."""
+        if STREAMED.search(data) or self._store() is not None:
+            return None
+        asked = read_response(data, within, most_items)
+        if asked.stream:
+            return None
+        _check_alone(asked)
+        known = KnownResponse(new_name(PREFIX, 48), int(time.time()), asked, kept=False)
+        return AskedWhole(asked.request, lambda reply, _: msgspec.json.encode(body.whole(known, reply)), known.id)
 
     async def _create(self, exchange: AsgiExchange, data: bytes, within: float) -> str:
         asked = await self._intake.read(read_response, data, within)
