@@ -199,12 +199,8 @@ class ClusterNode:
                 self._actions.append(NamesHidden(node, tuple(sorted(before - now))))
             if now - before:
                 self._actions.append(NamesShown(node, tuple(sorted(now - before))))
-        patterns = frozenset(
-            pattern
-            for other, view in self.names.items()
-            if self.peers.reachable(other)
-            for some in view.around.groups.values()
-            for pattern in some
+        patterns = frozenset(  # also of nodes that are lost: their agents count as unreachable in receipts
+            pattern for view in self.names.values() for some in view.around.groups.values() for pattern in some
         )
         if patterns != self._patterns:
             self._patterns = patterns
@@ -264,6 +260,7 @@ class ClusterNode:
             self._show_surroundings(node)
         elif change.state == "forgotten":
             self._forget(node)
+            self._show_surroundings(node)
 
     def _forget(self, node: str) -> None:
         """Forget a node, but not how far its frames came: one that was stopped comes back, and remembers this one."""
