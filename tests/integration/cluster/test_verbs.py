@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import pytest
+import uvloop
 
 from tests.support.cluster.cluster_cast import Scout
 from tests.support.cluster.nodes import new_name, node, until
 from tests.support.cluster.server import NatsServer, on_each_server
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, join
+from three_mode.cluster import NodeTiming
 from three_mode.errors import (
     BadCall,
     BadResult,
@@ -51,6 +53,21 @@ async def test_ask_answers_and_the_time_that_remains_travels(two: Two) -> None:
     assert await two.scouts[1].ask("who", within=20) == "scout/1"
     assert 0.0 < await two.scouts[0].ask(Scout.remains, within=7.0) < 7.0
     assert await two.there.ref("home/0").ask(Scout.add, 1, within=20) == 2
+
+
+def test_nodes_on_uvloop_whose_timers_are_due_at_once() -> None:
+    async def main() -> list[int]:
+        cluster, hasty = new_name(), NodeTiming(heartbeat=0.0005, suspected_after=5.0, lost_after=10.0)
+        async with NatsServer() as server:
+            async with (
+                node(server.url, cluster, "a", timing=hasty) as here,
+                node(server.url, cluster, "b", timing=hasty) as there,
+            ):
+                await there.spawn(Scout, 1, name="scout")
+                await here.bus.wait_for(["scout/0"], within=30)
+                return [await here.ref("scout/0").ask(Scout.add, number, within=20) for number in range(500)]
+
+    assert uvloop.run(main()) == list(range(1, 501))
 
 
 async def test_errors_of_the_other_node_are_those_of_one_machine(two: Two) -> None:
