@@ -156,6 +156,18 @@ def test_a_silent_node_is_suspected_then_lost_and_its_calls_end_with_its_name() 
     assert one.owner("scout/0") is None
 
 
+def test_a_silent_node_is_lost_at_its_time_and_not_a_heartbeat_later() -> None:
+    one, _ = two()
+    one.tick(0.2)
+    now, lost = 0.2, []
+    while not lost:
+        now = one.next_tick
+        one.tick(now)
+        lost = [change for change in one.take() if isinstance(change, act.PeerChanged) and change.state == "lost"]
+    assert now == TIMING.lost_after
+    assert lost[0].after == TIMING.lost_after
+
+
 def test_a_node_that_slept_itself_does_not_take_the_others_for_lost() -> None:
     one, other = two()
     one.tick(60.0)

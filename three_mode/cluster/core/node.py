@@ -86,6 +86,7 @@ class ClusterNode:
         self._patterns: frozenset[str] = frozenset()
         self._away: deque[tuple[float, tuple[Claim, ...]]] = deque()
         self._next_heartbeat = now
+        self._next_silence = float("inf")
         self._actions: list[Action] = []
 
     # time -------------------------------------------------------------------------------------------------------------
@@ -122,12 +123,13 @@ class ClusterNode:
                 self._send(node, link.tip(now))
         if now >= self._next_heartbeat:
             self._heartbeat(now)
+        self._next_silence = self.peers.next_silence  # signs of life since then only put it off
 
     @property
     def next_tick(self) -> float:
         """When `tick` has to be called at the latest."""
         ends = min((one.ends for one in self._casts.settling.values()), default=self._next_heartbeat)
-        return min(self._next_heartbeat, self._calls.next_end, ends)
+        return min(self._next_heartbeat, self._next_silence, self._calls.next_end, ends)
 
     def leave(self, now: float) -> None:
         """Tell the others that this node leaves in order."""
