@@ -4,6 +4,7 @@ every wait ends, and each incarnation has an epoch of its own."""
 import asyncio
 import random
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -130,14 +131,14 @@ async def _round(
 ) -> None:
     city.died.clear()
     asking = city.nodes["a"]
-    await city.letters()
+    begun = time.time()
     await asking.ask("load", seconds=SECONDS, first=first)
     await asyncio.sleep(0.7)
     await fault(city, chance)
     notes = await asking.ask("loaded")
     await city.whole()
     await asyncio.sleep(0.5)  # for the last news of what was lost
-    found = list(broken(notes, city.journal, await city.letters(), AGENTS, city.died))
+    found = list(broken(notes, city.journal, await city.letters(begun), AGENTS, city.died))
     assert not found, "\n".join(found[:20])
     answered = sum(not isinstance(outcome, str) for _, _, outcome, _ in notes["asks"])
     assert answered > len(notes["asks"]) // 10, f"{answered} of {len(notes['asks'])} asks were answered"

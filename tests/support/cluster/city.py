@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +31,6 @@ class FarNode:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
-        self.letters_before = 0
 
     async def ask(self, order: str, **arguments: Any) -> Any:
         """Give an order, and return what it answers."""
@@ -125,13 +125,12 @@ class City:
         """Wait until every node can call every agent."""
         await asyncio.gather(*(node.ask("wait_for", names=AGENTS) for node in self.nodes.values()))
 
-    async def letters(self) -> int:
-        """Return the dead letters that came since this was last asked."""
-        new = 0
+    async def letters(self, since: float) -> dict[str, int]:
+        """Return agent -> how many dead letters of tells to it all nodes have, since a time."""
+        found: Counter[str] = Counter()
         for node in self.nodes.values():
-            count = await node.ask("letters")
-            new, node.letters_before = new + count - node.letters_before, count
-        return new
+            found.update(await node.ask("letters", since=since))
+        return found
 
     async def _end(self) -> None:
         for node in self.nodes.values():

@@ -12,10 +12,10 @@ _ON_THE_WAY = 3.0  # seconds before the death of a process in which a message ma
 
 
 def broken(
-    notes: dict[str, list[Any]], journal: Journal, letters: int, agents: list[str], died: dict[str, float]
+    notes: dict[str, list[Any]], journal: Journal, letters: dict[str, int], agents: list[str], died: dict[str, float]
 ) -> Iterator[str]:
-    """Yield the promises that were broken. `letters`: dead letters of all nodes; `died`: agent -> when its process
-    ended."""
+    """Yield the promises that were broken. `letters`: agent -> dead letters of tells to it; `died`: agent -> when
+    its process ended."""
     lines = journal.lines()
     begun: dict[str, Counter[int]] = {}
     for line in lines:
@@ -45,11 +45,12 @@ def _streams(streams: list[Any], begun: Counter[int]) -> Iterator[str]:
             yield f"stream {number} of {name} ended well with the parts {outcome}"
 
 
-def _tells(tells: list[Any], lines: list[Line], letters: int, died: dict[str, float]) -> Iterator[str]:
+def _tells(tells: list[Any], lines: list[Line], letters: dict[str, int], died: dict[str, float]) -> Iterator[str]:
     sent = {number: (name, begun) for number, name, outcome, begun in tells if not isinstance(outcome, str)}
+    told = {number for number, *_ in tells}
     came: dict[tuple[str, str], list[int]] = {}
     for line in lines:
-        if line.what == "tell" and line.number in {number for number, *_ in tells}:
+        if line.what == "tell" and line.number in told:
             came.setdefault((line.agent, line.incarnation), []).append(line.number)
     numbers = [number for some in came.values() for number in some]
     for number, count in Counter(numbers).items():
@@ -58,13 +59,15 @@ def _tells(tells: list[Any], lines: list[Line], letters: int, died: dict[str, fl
     for (agent, _), some in came.items():
         if some != sorted(some):
             yield f"tells of {agent} came out of order: {some}"
-    missing = [number for number in sent if number not in set(numbers)]
-    with_its_process = [
-        number for number in missing if 0.0 <= died.get(sent[number][0], 0.0) - sent[number][1] <= _ON_THE_WAY
-    ]
-    silent = len(missing) - letters - len(with_its_process)
-    if silent > 0:
-        yield f"{silent} of {len(sent)} tells neither came nor are dead letters, among {missing}"
+    arrived = set(numbers)
+    missing: dict[str, list[int]] = {}
+    for number, (agent, begun) in sent.items():
+        with_its_process = 0.0 <= died.get(agent, 0.0) - begun <= _ON_THE_WAY
+        if number not in arrived and not with_its_process:
+            missing.setdefault(agent, []).append(number)
+    for agent, some in missing.items():
+        if len(some) > letters.get(agent, 0):
+            yield f"{agent} has {letters.get(agent, 0)} dead letters, and of its tells {some} did not come"
 
 
 def _casts(casts: list[Any], lines: list[Line], agents: list[str]) -> Iterator[str]:

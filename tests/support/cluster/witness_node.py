@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 from tests.support.cluster.load import Load
@@ -67,10 +68,10 @@ class WitnessNode:
         """Return those of these agents that run here."""
         return [name for name in names if name in self._orc._roster.agents]
 
-    async def letters(self) -> int:
-        """Return how many dead letters there are here, those of the hosts among them."""
-        session = self._orc._running_supervisor.session
-        return session.dead_letters.count + sum(host.dead_letters for host in (await self._orc.table()).hosts)
+    async def letters(self, since: float) -> dict[str, int]:
+        """Return agent -> how many dead letters there are of tells to it, those of the hosts among them."""
+        letters = await self._orc.dead_letters(within=20)
+        return Counter(one.to for one in letters if one.handler == "take" and one.when >= since)
 
     async def events(self) -> list[str]:
         """Return the names of the events so far."""
