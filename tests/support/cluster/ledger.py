@@ -24,7 +24,7 @@ def broken(
     yield from _asks(notes["asks"], begun.get("ask", Counter()))
     yield from _streams(notes["streams"], begun.get("stream", Counter()))
     yield from _tells(notes["tells"], lines, letters, died)
-    yield from _casts(notes["casts"], lines, agents)
+    yield from _casts(notes["casts"], lines, [agent for agent in agents if agent not in died])
     for kind in ("asks", "streams", "casts"):
         yield from (f"{kind}: {note} ended too late" for note in notes[kind] if note[3] > WITHIN + LATE)
 
@@ -75,7 +75,7 @@ def _casts(casts: list[Any], lines: list[Line], agents: list[str]) -> Iterator[s
     for line in lines:
         if line.what == "cast":
             came.setdefault(line.number, Counter())[line.agent, line.incarnation] += 1
-    for number, complete, seen, _ in casts:
+    for number, complete, seen, _ in casts:  # agents whose process has ended, and is not back, listen to nothing
         readers = came.get(number, Counter())
         twice = [agent for agent, count in readers.items() if count > 1]
         if twice:

@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from typing import Any
 
+import msgspec
+
 from tests.support.cluster.load import Load
 from tests.support.cluster.nodes import FAST
 from tests.support.cluster.witness import Witness
@@ -17,6 +19,8 @@ from three_mode import Orchestrator
 from three_mode.agents import HostOptions, OrchestratorOptions
 from three_mode.cluster import Cluster
 from three_mode.errors import ConfigurationError, ThreeModeError
+
+_TIMING = msgspec.structs.replace(FAST, remembered=6.0)  # so that receipts are complete again soon after a node's end
 
 
 class WitnessNode:
@@ -78,14 +82,20 @@ class WitnessNode:
         return [type(event).__name__ for event in self._orc.events]
 
     async def host_pid(self) -> int:
-        """Return the process of a host."""
-        process = self._orc._running_supervisor.hosts.all["host-0"].process
-        assert process is not None
-        return process.pid
+        """Return the process of a host, once there is one."""
+        hosts = self._orc._running_supervisor.hosts
+        for _ in range(600):
+            for host in hosts.running:
+                if host.process is not None:
+                    return host.process.pid
+            await asyncio.sleep(0.05)
+        raise AssertionError("there is no host")
 
 
 async def main(settings: dict[str, Any]) -> None:
-    cluster = Cluster(settings["url"], name=settings["cluster"], node=settings["node"], connect_within=20, timing=FAST)
+    cluster = Cluster(
+        settings["url"], name=settings["cluster"], node=settings["node"], connect_within=20, timing=_TIMING
+    )
     options = OrchestratorOptions(hosts=HostOptions(start_within=120.0))  # a busy machine is no fault
     loop, orders = asyncio.get_running_loop(), asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
