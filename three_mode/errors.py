@@ -40,7 +40,8 @@
         ├── HandlerFailed           the handler raised; carries its traceback
         ├── BadResult               the handler returned a value that cannot be sent
         ├── PeerLost                the process or agent died, or left, before it answered
-        └── CallCycle               the call would wait for an agent that waits for this one
+        ├── CallCycle               the call would wait for an agent that waits for this one
+        └── StateNotKept            the state of an agent could not be kept, or not be restored
 
 `retryable` says whether the same call may succeed when tried again. `retry_after` is the wait before it in seconds,
 where the provider named one. `hint` says what to do. Every error crosses a process boundary and comes back as the same
@@ -89,6 +90,7 @@ __all__ = [
     "ReplyTooLarge",
     "SchemaMismatch",
     "ServerError",
+    "StateNotKept",
     "StreamInterrupted",
     "ThreeModeError",
     "TurnCutShort",
@@ -388,6 +390,10 @@ class PeerLost(AgentError):
 
 class CallCycle(AgentError):
     """The call would wait for an agent that waits, through others, for the caller."""
+
+
+class StateNotKept(AgentError):
+    """The state of an agent could not be kept, or what was kept could not be given to it."""
 
 
 class _Evicted(AgentError):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from local_models import LoadOptions as LoadOptions
     from local_models import Lora as Lora
     from three_mode.agents import HostOptions as HostOptions
+    from three_mode.agents import KeepOptions as KeepOptions
     from three_mode.agents import OrchestratorOptions as OrchestratorOptions
     from three_mode.agents import Restart as Restart
     from three_mode.connection import Account as Account
@@ -60,6 +61,7 @@ _PACKAGES = {
     "Generate": "local_models",
     "HedgeOptions": "three_mode.policies",
     "HostOptions": "three_mode.agents",
+    "KeepOptions": "three_mode.agents",
     "LimiterOptions": "three_mode.policies",
     "LoadOptions": "local_models",
     "Lora": "local_models",

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from three_mode.sync_conversations import Talk as Talk
     from three_mode.sync_conversations import TalkStream as TalkStream
     from three_mode.sync_events import Events as Events
+    from three_mode.sync_mcp import McpTools as McpTools
     from three_mode.tools.events import RunEvent, RunReply
     from three_mode.tools.run import RunStream as AsyncRunStream
 
@@ -60,6 +61,7 @@ _HOME = {
     "BatchJob": "three_mode.sync_batches",
     "Conversations": "three_mode.sync_conversations",
     "Events": "three_mode.sync_events",
+    "McpTools": "three_mode.sync_mcp",
     "Orchestrator": "three_mode.sync_agents",
     "Stream": "three_mode.sync_agents",
     "Talk": "three_mode.sync_conversations",
@@ -74,6 +76,7 @@ __all__ = [
     "Conversations",
     "Events",
     "LLMConnection",
+    "McpTools",
     "Memory",
     "Orchestrator",
     "ReplyStream",

@@ -357,9 +357,9 @@ class Orchestrator:
 
         return AgentReceipt(LOOP.run(broadcast()))
 
-    def stop(self, whom: "_Whom", within: float = 10.0) -> None:
-        """Stop agents: their current messages may finish, and they do not come back."""
-        LOOP.run(self._async.stop(_with_loop(whom), within))
+    def stop(self, whom: "_Whom", within: float = 10.0, *, forget: bool = True) -> None:
+        """Stop agents: their current messages may finish, and they do not come back. `forget`: with what they kept."""
+        LOOP.run(self._async.stop(_with_loop(whom), within, forget=forget))
 
     def restart(self, whom: "_Whom", within: float = 10.0) -> None:
         """Restart agents in place."""

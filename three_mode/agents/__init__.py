@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from three_mode.agents.handlers.declare import handler as handler
     from three_mode.agents.handlers.declare import on as on
     from three_mode.agents.handlers.tracing import Tracer as Tracer
+    from three_mode.agents.keeping.options import KeepOptions as KeepOptions
     from three_mode.agents.orchestrator import Orchestrator as Orchestrator
     from three_mode.agents.orchestrator import OrchestratorOptions as OrchestratorOptions
     from three_mode.agents.recording.replay import Divergence as Divergence
@@ -74,6 +75,7 @@ _MODULE_OF = {
     "HostOptions": "supervisor.hosts",
     "HostReport": "wire.orders",
     "Joined": "calling.join",
+    "KeepOptions": "keeping.options",
     "NodeBack": "supervisor.events",
     "NodeGap": "supervisor.events",
     "NodeJoined": "supervisor.events",

@@ -4,7 +4,7 @@ An agent sees its name, other agents, models, the clock and random numbers; noth
 """
 
 import random
-from typing import Protocol
+from typing import Any, Protocol
 
 from three_mode.agents.calling.caller import Caller
 from three_mode.agents.calling.refs import Verbs
@@ -24,6 +24,7 @@ class AgentActor(Protocol):
     def random(self) -> random.Random: ...
     def now(self) -> float: ...
     def end(self) -> None: ...
+    async def keep(self, agent: "Agent", state: Any) -> None: ...
 
 
 class Agent(Verbs):
@@ -36,6 +37,9 @@ class Agent(Verbs):
     mailbox: int = 1000
     """Messages that may wait while the agent is busy. One more call is answered with Overloaded; one more broadcast
     or `tell` becomes a dead letter."""
+
+    keep_version: int = 1
+    """Version of the state that this class keeps: count it up where its shape changes."""
 
     # Attributes of the runtime have long names: the short ones belong to subclasses.
     _three_mode_actor: AgentActor | None = None
@@ -65,6 +69,23 @@ class Agent(Verbs):
     def stop(self) -> None:
         """End this agent once the current message is done."""
         _actor_of(self).end()
+
+    async def keep(self, state: Any) -> None:
+        """Keep the state, so that it outlives this process: `restored` of a later agent of this name gets it.
+
+        Returns once it is kept, as durably as `OrchestratorOptions.keep` says; raises BadCall for a state that cannot
+        be kept, and StateNotKept where it was not. Of several keeps at once the last one counts. The class has a hook
+        `restored`.
+        """
+        await _actor_of(self).keep(self, state)
+
+    def restored(self, *args: Any, **kwargs: Any) -> Any:
+        """Hook: `restored(self, state)`, async or not, gets the last state that was kept under this agent's name.
+
+        It runs after `__init__` and before `started`, and not where nothing was kept. The hint of `state` says what it
+        becomes. With `restored(self, state, version)` it gets snapshots of every `keep_version`, those of other
+        versions as plain data; without, one of another version is an error. An exception makes the spawn fail.
+        """
 
     async def started(self) -> None:
         """Hook: runs before the first message. An exception makes the spawn fail."""

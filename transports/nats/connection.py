@@ -48,6 +48,11 @@ class NatsConnection:
         """Bytes of one message that the server takes."""
         return int(self._client.max_payload)
 
+    @property
+    def client(self) -> Any:
+        """The client of nats-py that has the connection now, another one after each loss; None where there is none."""
+        return self._client if self.connected else None
+
     # opening and closing ----------------------------------------------------------------------------------------------
     async def open(self) -> None:
         """Connect; ModuleNotFoundError where nats-py is not installed, NatsUnreachable, NatsRefused, or NatsError."""

@@ -11,3 +11,11 @@ class NatsUnreachable(NatsError):
 
 class NatsRefused(NatsError):
     """The server refused the credentials, or the certificate of one side was refused."""
+
+
+class NoJetStream(NatsError):
+    """The server runs without JetStream, or this account may not use it."""
+
+
+class OtherRevision(NatsError):
+    """A key has another revision than the one that was to be replaced."""

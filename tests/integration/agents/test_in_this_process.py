@@ -220,3 +220,14 @@ class Shop(Agent):
 async def test_an_argument_may_have_the_name_of_a_parameter_of_spawn() -> None:
     async with Orchestrator(hosts=0) as orc:
         assert await (await orc.spawn(Shop, kind="books")).ask(Shop.sells) == "books"
+
+
+async def test_a_dead_letter_is_listed_once(orc: Orchestrator) -> None:
+    await orc.spawn(Scout, name="scout")
+    orc.ref("scout").tell("fly", 5)
+
+    async def in_letters() -> bool:
+        return bool(await orc.dead_letters())
+
+    await until(in_letters)
+    assert [letter.handler for letter in await orc.dead_letters()] == ["fly"]

@@ -1,16 +1,19 @@
 """Runs for code without an event loop: the provider is on the loop in the background."""
 
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.providers.servers import account, hello, transport
 from three_mode.connection import ConnectionOptions
-from three_mode.sync import LLMConnection, RunStream, run
+from three_mode.sync import LLMConnection, McpTools, RunStream, run
 from three_mode.testing import Fault, ScriptedProvider, Seen, ToolCall, Turn
-from three_mode.tools import RunFinished, ToolFinished, Tools
+from three_mode.tools import McpOptions, McpServerFailed, RunFinished, ToolFinished, Tools
 
+MCP_SERVER = str(Path(__file__).resolve().parents[2] / "support" / "mcp" / "official_server.py")
 CALLS = (ToolCall("get_time", {}, "a"), ToolCall("double", {"x": 2}, "b"))
 
 
@@ -74,3 +77,23 @@ def test_leaving_a_run_ends_it(provider: ScriptedProvider) -> None:
             assert next(event for event in stream if event.text).text == "x"
         run(provider.until(lambda seen: bool(seen.cancelled_requests)))
     assert threading.active_count() < 20
+
+
+def test_tools_of_an_mcp_server(provider: ScriptedProvider) -> None:
+    asks = (ToolCall("add", {"a": 2, "b": 40}, "a"), ToolCall("double", {"x": 2}, "b"))
+    provider.next(Turn(text=(), tool_calls=asks, finish="tool_calls"))
+    provider.always(Turn(text=("42",)))
+    options = McpOptions(within=60, connect_within=60)
+    with connect(provider) as llm, McpTools([sys.executable, MCP_SERVER], options) as server:
+        assert {tool.name for tool in server} >= {"add", "sleeps"}
+        assert server["add"].schema["required"] == ["a", "b"]
+        server.refresh()
+        reply = llm.run(hello(), Tools([*server, double]))
+        assert [outcome.result.content for outcome in reply.outcomes] == ["42", "4"]
+    with connect(provider) as llm:
+        provider.next(Turn(text=(), tool_calls=asks[:1], finish="tool_calls"))
+        closed = llm.run(hello(), Tools([*server])).outcomes[0].result
+        assert closed.is_error
+        assert "was closed" in str(closed.content)
+    with pytest.raises(McpServerFailed, match="No such file"):
+        McpTools(["no-such-server"], options).__enter__()

@@ -31,6 +31,7 @@ SAME_IDEA = {
     "AgentReceipt": "the receipt of a broadcast: with and without an event loop",
     "AgentRef": "a reference to an agent: with and without an event loop",
     "LLMConnection": "a connection to models: with and without an event loop",
+    "McpTools": "tools of an MCP server: with and without an event loop",
     "Memory": "what is remembered: with and without an event loop",
     "Orchestrator": "the owner of agents: with and without an event loop",
     "Stream": "a streamed reply of an agent: with and without an event loop",

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from three_mode.agents.keeping.options import KeepOptions
+
 LONGEST = 1024 * 1024
 
 
@@ -43,6 +45,8 @@ class HostConfig(msgspec.Struct, frozen=True):
     """Kinds of events of the agents' calls to models that somebody listens to."""
     talks: str = ""
     """File of conversations that `agent.talk` keeps; empty: none."""
+    keep: KeepOptions = KeepOptions()
+    """Where agents keep their state. Without a file, hosts have the orchestrator keep it."""
 
     def __repr__(self) -> str:
         return f"HostConfig({self.label} on {self.bus})"

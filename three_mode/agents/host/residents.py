@@ -10,6 +10,10 @@ from three_mode.agents.handlers.codec import encode
 from three_mode.agents.host.lines import HostConfig
 from three_mode.agents.host.llm_events import LLMEventForwarder
 from three_mode.agents.host.service import HostService
+from three_mode.agents.keeping.bus_store import BusStore
+from three_mode.agents.keeping.keeper import Keeper
+from three_mode.agents.keeping.options import KeepOptions
+from three_mode.agents.keeping.values import KeptStore
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.wire.orders import LISTENED_FOR, ORCHESTRATOR, Failed, Raised, RaisedReport, host_name
@@ -19,10 +23,16 @@ from transports.bus import BusError, Encoded, NoSuchName
 LABEL_HERE = "host-0"
 
 
-async def open_population(session: Session, config: HostConfig, lag: Callable[[], float] = lambda: 0.0) -> Population:
+async def open_population(
+    session: Session,
+    config: HostConfig,
+    lag: Callable[[], float] = lambda: 0.0,
+    store: Callable[[], KeptStore] | None = None,
+) -> Population:
     """Make the population of a host, and register the host's name, under which it takes orders.
 
-    `lag`: the seconds by which the event loop was late at the last look.
+    `lag`: the seconds by which the event loop was late at the last look. `store`: gives the store of snapshots of this
+    process, where it has one that others ask for.
     """
     bus = session.bus
 
@@ -41,6 +51,7 @@ async def open_population(session: Session, config: HostConfig, lag: Callable[[]
     population.raised.send = report_raised
     population.context.run(current.set, NOBODY)
     population.seed = config.seed
+    population.keeper = Keeper(config.keep.largest, store or (lambda: store_of_host(session, config.keep)))
     if config.record:
         from three_mode.agents.recording.recorder import Recorder
 
@@ -50,6 +61,15 @@ async def open_population(session: Session, config: HostConfig, lag: Callable[[]
     population.when_closed.append(llm_events.close)
     await bus.register(host_name(config.label), HostService(population, llm_events, lag).on_request)
     return population
+
+
+def store_of_host(session: Session, options: KeepOptions) -> KeptStore:
+    """Return the store of snapshots of a host: the file, or the orchestrator's."""
+    if options.file:
+        from three_mode.agents.keeping.file_store import FileStore  # SQLite, for whoever has a file
+
+        return FileStore(options)
+    return BusStore(session, options.within)
 
 
 def turned_away(session: Session, where: str, error: BaseException) -> bool:
@@ -64,6 +84,8 @@ async def close_population(population: Population) -> None:
     """Stop all agents, and end the recording of them."""
     await lifecycle.stop(tuple(population.actors), population, "was stopped with its host")
     population.starter.close()
+    if population.keeper is not None:
+        await population.keeper.close()
     for close in population.when_closed:
         close()
     await asyncio.sleep(0)  # the tasks that stood by end

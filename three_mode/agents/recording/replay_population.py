@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from three_mode.agents.agent import Agent
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decode_marked, decoder_for
 from three_mode.agents.handlers.declare import Spec, specs_of
 from three_mode.agents.recording.events import Got, Made
-from three_mode.agents.runtime import lifecycle
+from three_mode.agents.runtime import lifecycle, restoring
 from three_mode.agents.runtime.actor import Actor
+from three_mode.agents.runtime.hooks import has_hook
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.requests import Arguments, Parts
 from three_mode.agents.runtime.state import State
@@ -56,8 +56,8 @@ class ReplayPopulation:
         actor.options = order = SpawnOrder(group, (), event.target, event.init)
         actor.agent = lifecycle.make(kind, actor, order)
         actor.state = State.RUNNING
-        if kind.started is not Agent.started:
-            self._starting = asyncio.get_running_loop().create_task(actor.agent.started())
+        if has_hook(kind, "started"):
+            self._starting = asyncio.get_running_loop().create_task(_start(actor))
         self._population.actors[event.agent] = actor
 
     def give(self, event: Got) -> None:
@@ -74,6 +74,11 @@ class ReplayPopulation:
         """Cancel the message with that turn."""
         if turn in self._requests:
             self._requests[turn].cancel(reason)
+
+
+async def _start(actor: Actor) -> None:
+    await restoring.restore(actor)
+    await actor.agent.started()
 
 
 class Recorded:

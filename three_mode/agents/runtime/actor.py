@@ -21,6 +21,7 @@ from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.declare import Spec
 from three_mode.agents.handlers.extensions import PLAIN, exact
 from three_mode.agents.handlers.tracing import traced
+from three_mode.agents.keeping.keeper import Keeper
 from three_mode.agents.runtime.eager import Starter
 from three_mode.agents.runtime.journal import Journal
 from three_mode.agents.runtime.requests import Incoming, wrong_verb
@@ -48,6 +49,7 @@ class Owner(Protocol):
     journal: Journal | None
     seed: int
     start_note: StartNotes
+    keeper: Keeper | None
 
     def caller_of(self, actor: "Actor") -> Caller: ...
     def seed_of(self, name: str) -> int: ...
@@ -57,6 +59,7 @@ class Owner(Protocol):
     def handler_failed(self, actor: "Actor", spec: Spec, error: ThreeModeError) -> None: ...
     def raised_unseen(self, actor: "Actor", handler: str, error: ThreeModeError, failure: BaseException) -> None: ...
     def ends_itself(self, actor: "Actor") -> None: ...
+    async def keep(self, actor: "Actor", agent: Agent, state: Any) -> None: ...
     def check_ended(self, actor: "Actor") -> None: ...
 
 
@@ -84,6 +87,7 @@ class Actor:
         "fanouts",
         "gaps",
         "group",
+        "incarnation",
         "last_error",
         "latency",
         "messages",
@@ -111,6 +115,8 @@ class Actor:
         self.messages = self.errors = self.gaps = self.restarts = 0
         self.options: Any = None  # the order that it was made from
         self.last_error = ""
+        self.incarnation = ""
+        """Name of this life of the agent at the store of snapshots, once it has its place there."""
         self.latency: Histogram | None = None
         self._scheduled = False
         self._caller: Caller | None = None
@@ -142,6 +148,10 @@ class Actor:
     def end(self) -> None:
         """End the agent once its current message is done."""
         self.owner.ends_itself(self)
+
+    async def keep(self, agent: Agent, state: Any) -> None:
+        """Keep the state of an agent; one that was replaced meanwhile, and still runs somewhere, keeps nothing."""
+        await self.owner.keep(self, agent, state)
 
     # load -------------------------------------------------------------------------------------------------------------
     @property

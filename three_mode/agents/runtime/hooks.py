@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from three_mode.agents.agent import Agent
+from three_mode.agents.runtime import restoring
 from three_mode.agents.runtime.actor import Actor
 from three_mode.agents.runtime.startup import Noted
 from three_mode.agents.wire import errors as wire_errors
@@ -27,12 +28,14 @@ async def run_hooks(actors: list[Actor], hook: str) -> dict[str, ThreeModeError]
 
 
 def hooks_of(actors: list[Actor], hook: str) -> Iterator[tuple[Actor, Coroutine[Any, Any, BaseException | None]]]:
-    """Return the hook of each agent that overrides it, as a coroutine."""
-    return (
-        (actor, _outcome(actor, hook))
-        for actor in actors
-        if getattr(type(actor.agent), hook) is not getattr(Agent, hook)
-    )
+    """Return the hook of each agent that overrides it, as a coroutine. With `started` goes what was kept before."""
+    return ((actor, _outcome(actor, hook)) for actor in actors if has_hook(type(actor.agent), hook))
+
+
+def has_hook(kind: type[Agent], hook: str) -> bool:
+    """Return whether there is something to run for a hook of a class."""
+    overrides = getattr(kind, hook) is not getattr(Agent, hook)
+    return overrides or (hook == "started" and kind.restored is not Agent.restored)
 
 
 def problem_of(actor: Actor, hook: str, ended: Hook) -> ThreeModeError | None:
@@ -52,6 +55,10 @@ def problem_of(actor: Actor, hook: str, ended: Hook) -> ThreeModeError | None:
 async def _outcome(actor: Actor, hook: str) -> BaseException | None:
     """Return the exception of a hook. Raised in a task, SystemExit would end the loop, and all agents of this host."""
     try:
+        if hook == "started":
+            await restoring.restore(actor)
+            if type(actor.agent).started is Agent.started:
+                return None
         work = getattr(actor.agent, hook)()
         if hook == "started" and inspect.isawaitable(work):
             work = Noted(work, actor.owner.start_note, actor.name, hook)

@@ -223,7 +223,7 @@ async def _check_earlier(
     actor = population.actors.get(name)
     if actor is None:
         return _stopped(name)
-    if msgspec.structs.replace(actor.options, numbers=order.numbers) != order:
+    if msgspec.structs.replace(actor.options, numbers=order.numbers, rank=order.rank) != order:
         return ConfigurationError(f"{name} is here already, made by another order", hint="choose another name=")
     return None
 
@@ -232,6 +232,7 @@ def make(kind: type[Agent], actor: Actor, order: SpawnOrder) -> Agent:
     """Make the agent of an actor, with the arguments of an order."""
     owner = actor.owner
     actor.reset_random()
+    actor.incarnation = ""
     if owner.journal is not None:
         owner.journal.made(actor.name, order, owner.seed)
     owner.start_note.begin(actor.name, "__init__")

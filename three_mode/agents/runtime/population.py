@@ -6,10 +6,14 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
+from three_mode.agents.agent import Agent
 from three_mode.agents.calling.caller import Caller
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.declare import Spec, Topic
+from three_mode.agents.keeping.keeper import Keeper
+from three_mode.agents.runtime import restoring
 from three_mode.agents.runtime.actor import Actor
 from three_mode.agents.runtime.broadcast import Fanout
 from three_mode.agents.runtime.eager import Starter
@@ -55,6 +59,8 @@ class Population:
         self.seed = 0
         self.journal: Journal | None = None
         self.start_note: StartNotes = NoNotes()
+        self.keeper: Keeper | None = None
+        """Keeper of the agents' snapshots; None in a replay, where nothing is kept."""
         self.when_closed: list[Callable[[], None]] = []
         """Called once all agents have stopped."""
 
@@ -268,6 +274,10 @@ class Population:
     def seed_of(self, name: str) -> int:
         """Return the seed of an agent's random numbers."""
         return int.from_bytes(hashlib.blake2b(f"{self.seed}:{name}".encode(), digest_size=8).digest())
+
+    async def keep(self, actor: Actor, agent: Agent, state: Any) -> None:
+        """Keep the state of an agent."""
+        await restoring.keep(actor, agent, state)
 
     def raised_unseen(self, actor: Actor, handler: str, error: ThreeModeError, failure: BaseException) -> None:
         """Log and report an exception of a handler or hook that no caller waits for."""

@@ -6,12 +6,13 @@ from typing import Any
 
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
+from three_mode.agents.keeping.bus_store import CLAIM, WRITE, OrdersOfHosts
 from three_mode.agents.supervisor import host_logs
 from three_mode.agents.supervisor.llm_events import LLMEventCollector
 from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, NamesOrder, RaisedReport
-from three_mode.errors import ConfigurationError, NoSuchAgent
+from three_mode.errors import ConfigurationError, NoSuchAgent, StateNotKept
 from transports.bus import CallCancelled, Encoded, Kind, NameTaken, Request
 
 _failed = decoder_for(Failed)
@@ -27,6 +28,8 @@ class ControlServer:
         self._supervisor, self._session, self._llm_events = supervisor, session, llm_events
         self.listeners_elsewhere: Callable[[str], dict[str, int]] = lambda topic: {}
         """Topic -> bus member that stands for other nodes -> how many agents there listen."""
+        self.kept: OrdersOfHosts | None = None
+        """What agents of the hosts keep."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[bytes], Awaitable[Any]]] = {
             "table": self._on_table,
@@ -37,6 +40,8 @@ class ControlServer:
             "resume": self._on_resume,
             "kill": self._on_kill,
             "events": self._on_events,
+            CLAIM: self._on_claim_kept,
+            WRITE: self._on_keep,
         }
 
     async def open(self) -> None:
@@ -89,6 +94,17 @@ class ControlServer:
 
     async def _on_events(self, raw: bytes) -> Any:
         return self._supervisor.event_log.read()
+
+    async def _on_claim_kept(self, raw: bytes) -> Any:
+        return await self._store().claim(raw)
+
+    async def _on_keep(self, raw: bytes) -> Any:
+        return await self._store().write(raw)
+
+    def _store(self) -> OrdersOfHosts:
+        if self.kept is None:
+            raise StateNotKept("this orchestrator has not opened its store of states", retryable=True)
+        return self.kept
 
     async def _on_stop(self, raw: bytes) -> None:
         await self._supervisor.stop(list(_names(raw).names), 10.0)

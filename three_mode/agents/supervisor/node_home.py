@@ -34,7 +34,7 @@ class SupervisedNode:
         """Stop agents that have lost their names to another node."""
         known = [agent for agent in agents if agent in self._supervisor.roster.agents]
         if known:
-            await self._supervisor.stop(known, _STOP_WITHIN)
+            await self._supervisor.stop(known, _STOP_WITHIN, forget=False)  # what they kept is the later ones'
 
     def happened(self, event: SupervisorEvent) -> None:
         """Take an event."""

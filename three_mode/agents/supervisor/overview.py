@@ -54,7 +54,8 @@ class Overview:
     async def dead_letters(self, within: float) -> list[DeadLetter]:
         """Return the dead letters of this process and of the hosts that answer in time, the oldest first."""
         found = self._session.dead_letters.read()
-        for answer in await self._ask_all(self._hosts.running, "dead_letters", _dead_letters, within):
+        others = [host for host in self._hosts.running if host.member != self._session.bus.id]
+        for answer in await self._ask_all(others, "dead_letters", _dead_letters, within):
             if not isinstance(answer, Exception):
                 found.extend(answer[1])
         return sorted(found, key=lambda letter: letter.when)

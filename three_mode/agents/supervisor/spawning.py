@@ -21,7 +21,7 @@ _RETRY_AFTER = 0.05  # seconds until agents whose host ended while they were mad
 _CHECK_EVERY = 0.5  # seconds between checks whether agents that are not visible yet are still wanted
 _GRACE = 0.25  # seconds beyond the deadline, to see agents that were made at the last moment, or to end them
 _UNDO_WITHIN = 5.0  # seconds that the hosts have at most to end the agents of a spawn that failed
-_STARTS = ("__init__", "started")
+_STARTS = ("__init__", "restored", "started")
 _LOSSES = 2  # hosts that one spawn may lose; then it goes to a quarantine
 
 

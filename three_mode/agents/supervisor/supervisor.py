@@ -2,8 +2,9 @@
 
 import asyncio
 import itertools
+import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +12,8 @@ import msgspec
 
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
+from three_mode.agents.keeping.hook import state_hook
+from three_mode.agents.keeping.values import KeptStore
 from three_mode.agents.supervisor.events import (
     AgentGivenUp,
     AgentRestarted,
@@ -40,11 +43,13 @@ from three_mode.errors import (
     ModeUnavailable,
     NoSuchAgent,
     PeerLost,
+    StateNotKept,
     ThreeModeError,
 )
 from three_mode.messages import decode_error
 from transports.bus import BusError, Encoded
 
+log = logging.getLogger("three_mode.agents")
 _spawned = decoder_for(Spawned)
 _RETRY_AFTER = 0.05  # seconds until agents whose host ended while they were made are placed again
 _NEXT_GROUP_AFTER = 1.0  # seconds that the other groups of a host that came back wait for a slow one
@@ -61,6 +66,10 @@ class Supervisor:
     def __init__(self, session: Session, hosts: Hosts, roster: Roster, event_log: SupervisorEvents) -> None:
         self.session, self.hosts, self.roster, self.event_log = session, hosts, roster, event_log
         self.overview = Overview(session, hosts, roster)
+        self.kept: KeptStore | None = None
+        """What agents keep."""
+        self.rank: Callable[[], str] = lambda: ""
+        """Gives the rank of incarnations that begin now, as `rank_of` writes it; empty: nobody numbers them."""
         self._lost_at: dict[str, float] = {}  # host -> when it ended, on time.monotonic()
         self._tickets = itertools.count(1)
         self._stopping: dict[str, asyncio.Future[None]] = {}  # agent -> done once the order to stop it is
@@ -80,7 +89,7 @@ class Supervisor:
 
         `old_code`: make them also where the host could not load anew what this process has loaded anew.
         """
-        order = msgspec.structs.replace(group.order, numbers=tuple(numbers))
+        order = msgspec.structs.replace(group.order, numbers=tuple(numbers), rank=self.rank())
         names = [f"{group.name}/{number}" for number in numbers]
         before = [(entry, entry.ticket) for name in names if (entry := self.roster.agents.get(name)) is not None]
         await self._new_code.bring_to(host, within, old_code)
@@ -100,8 +109,11 @@ class Supervisor:
             self.hosts.in_background(self.end_on(host, unwanted, "was stopped while it was made"))
         return {name: decode_error(data) for name, data in done.failed.items()}
 
-    async def stop(self, names: list[str], within: float) -> None:
-        """Stop agents for good. Each host gets the order, also when another one does not answer."""
+    async def stop(self, names: list[str], within: float, forget: bool = True) -> None:
+        """Stop agents for good. Each host gets the order, also when another one does not answer.
+
+        `forget`: remove what those kept that have ended.
+        """
         entries = {name: self.roster.entry(name) for name in names}
         ended = asyncio.get_running_loop().create_future()
         self._stopping.update(dict.fromkeys(names, ended))  # attempts to bring them back wait for the outcome
@@ -110,8 +122,15 @@ class Supervisor:
             outcomes = await asyncio.gather(
                 *(self._stop_on(host, chosen, within) for host, chosen in by_host.items()), return_exceptions=True
             )
+            if forget:
+                outcomes = [
+                    await self._forgotten(chosen) if outcome is None else outcome
+                    for chosen, outcome in zip(by_host.values(), outcomes, strict=True)
+                ]
             for chosen, outcome in zip(by_host.values(), outcomes, strict=True):
-                if outcome is None:  # another order may have stopped them, and their names may be others' since
+                if outcome is None or isinstance(
+                    outcome, StateNotKept
+                ):  # another order may have stopped them, and their names may be others' since
                     self._remove(name for name in chosen if self.roster.agents.get(name) is entries[name])
             for outcome in outcomes:
                 if outcome is not None:
@@ -121,6 +140,18 @@ class Supervisor:
             for name in names:
                 if self._stopping.get(name) is ended:
                     del self._stopping[name]
+
+    async def _forgotten(self, names: Iterable[str]) -> StateNotKept | None:
+        """Remove what agents kept that have ended, before others may have their names; return why it failed."""
+        entries = (self.roster.agents.get(name) for name in names)
+        keeping = [entry.name for entry in entries if entry is not None and state_hook(entry.group.kind) is not None]
+        if self.kept is None or not keeping:
+            return None
+        try:
+            await self.kept.remove(keeping)
+        except StateNotKept as error:
+            return error
+        return None
 
     async def _stop_on(self, host: str, names: list[str], within: float) -> None:
         """Have a host stop agents. On a host that has ended there is nothing to stop."""
@@ -276,6 +307,9 @@ class Supervisor:
         self.event_log.add(AgentGivenUp(entry.name, verdict.reason, verdict.failed))
         await self.end_on(entry.host, [entry.name], verdict.reason)
         if not verdict.failed and self.roster.agents.get(entry.name) is entry:
+            problem = await self._forgotten([entry.name])
+            if problem is not None:
+                log.error("%s has ended, and what it kept is still there: %s", entry.name, problem)
             self.roster.remove([entry.name])
         self._quarantine.release_empty([entry.host])
 

@@ -33,6 +33,8 @@ class SpawnOrder(msgspec.Struct, frozen=True):
     roles: tuple[str, ...] = ()
     on_error: bool = False
     """Whether an exception in a handler restarts the agent."""
+    rank: str = ""
+    """Place of these incarnations among all of their names, where a cluster numbers them: for what agents keep."""
 
 
 class Spawned(msgspec.Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""State worth keeping: snapshots of agents, which outlive their hosts."""
