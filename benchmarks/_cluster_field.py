@@ -75,7 +75,7 @@ class Program:
         self.process.stdout.close()
 
 
-class Field:
+class ClusterField:
     """Server on one machine, programs on others; without `machines` all of them here. `delay`: seconds that each way
     to and from the server takes."""
 

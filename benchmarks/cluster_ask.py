@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 
 from benchmarks._cluster_cast import Echo
-from benchmarks._cluster_field import GET_SERVER, Field, Program, server_program
+from benchmarks._cluster_field import GET_SERVER, ClusterField, Program, server_program
 from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate
 
 CALLS = 300
@@ -29,7 +29,7 @@ def run(context: Context) -> Iterator[Row | Missing]:
 
 def _rows(context: Context, case: str, delay: float, rounds: int) -> Iterator[Row]:
     context.progress(case)
-    with Field("left", "right", delay=delay) as field:
+    with ClusterField("left", "right", delay=delay) as field:
         echo = field.start("right", "agents", field.url, "right", Echo.__name__, 1, core=1)
         bare = field.start("right", "echo_nats", field.url, core=1)
         askers = {

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 
 from benchmarks._cluster_cast import Reader
-from benchmarks._cluster_field import GET_SERVER, Field, Program, server_program
+from benchmarks._cluster_field import GET_SERVER, ClusterField, Program, server_program
 from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate
 
 AGENTS = 512
@@ -23,7 +23,7 @@ def run(context: Context) -> Iterator[Row | Missing]:
         return
     for case, delay, rounds in ((CASE, 0.0, context.rounds(40)), (SLOW, HALF, context.rounds(10))):
         context.progress(case)
-        with Field("left", "right", delay=delay) as field:
+        with ClusterField("left", "right", delay=delay) as field:
             field.start("right", "agents", field.url, "right", Reader.__name__, HERE, core=1)
             field.start("right", "read_nats", field.url, HERE, core=1)
             field.start("left", "read_nats", field.url, HERE, core=0)
@@ -36,7 +36,7 @@ def run(context: Context) -> Iterator[Row | Missing]:
                 yield Row(case=case, subject=name, unit="us", samples=[1e6 * s for s in took], note=field.note)
 
 
-def _sample(field: Field, publisher: Program) -> Callable[[], float]:
+def _sample(field: ClusterField, publisher: Program) -> Callable[[], float]:
     def sample() -> float:
         nanoseconds = 0
         for _ in range(BROADCASTS):

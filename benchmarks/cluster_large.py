@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psutil
 
 from benchmarks._cluster_cast import Reader
-from benchmarks._cluster_field import GET_SERVER, Field, Program, server_program
+from benchmarks._cluster_field import GET_SERVER, ClusterField, Program, server_program
 from benchmarks.harness import Benchmark, Context, Missing, Row
 
 NODES, AGENTS = 4, 2500  # agents of each
@@ -22,7 +22,7 @@ def run(context: Context) -> Iterator[Row | Missing]:
         yield Missing(case=CASE, subject=US, how_to_get=f"{GET_SERVER}; pip install 'three-mode[cluster]'")
         return
     names = [f"many{number}" for number in range(NODES)]
-    with Field("caller", *names) as field:
+    with ClusterField("caller", *names) as field:
         context.progress("nodes of one agent each")
         few = {name: field.start(name, "agents", field.url, f"few-{name}", Reader.__name__, 1) for name in names}
         before = sum(map(_memory, few.values()))

@@ -12,7 +12,7 @@ import uvloop
 
 from benchmarks._agents_cast import ITEM, Finish, Plain, pids_beside
 from benchmarks._cluster_cast import Echo
-from benchmarks._cluster_field import GET_SERVER, Field, server_program
+from benchmarks._cluster_field import GET_SERVER, ClusterField, server_program
 from benchmarks.agents_calls import CALLS, FIRST_CALLS, timed, until_all_ran
 from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate_async, cores
 from three_mode import Orchestrator
@@ -29,7 +29,7 @@ def run(context: Context) -> Iterator[Row | Missing]:
     if not server_program() or importlib.util.find_spec("nats") is None:
         yield Missing(case=ASK, subject=WITH, how_to_get=f"{GET_SERVER}; pip install 'three-mode[cluster]'")
         return
-    with Field() as field:
+    with ClusterField() as field:
         field.start("", "agents", field.url, "other", Echo.__name__, 1)  # a cluster has another node
         yield from uvloop.run(_measure(context, field.url))
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from benchmarks._cluster_cast import Echo
-from benchmarks._cluster_field import GET_SERVER, Field, server_program
+from benchmarks._cluster_field import GET_SERVER, ClusterField, server_program
 from benchmarks.harness import Benchmark, Context, Missing, Row, Target
 
 CASE, US = "kill -9 of a node, until all callers of its agents are told", "three-mode"
@@ -20,7 +20,7 @@ def run(context: Context) -> Iterator[Row | Missing]:
         yield Missing(case=CASE, subject=US, how_to_get=f"{GET_SERVER}; pip install 'three-mode[cluster]'")
         return
     samples = []
-    with Field("left", "right") as field:
+    with ClusterField("left", "right") as field:
         caller = field.start("left", "lose", field.url, "right", CALLERS)
         for number in range(context.rounds(8)):
             context.progress(f"node {number + 1}")
