@@ -58,6 +58,7 @@ class Gateway:
         self._nodes: dict[str, RemoteNode] = {}
         self._bus: Bus | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._tick_at = 0.0
         self._refusal: ThreeModeError | None = None
         self._opening = self._flushing = self._closed = False
         self._complained: set[str] = set()
@@ -252,12 +253,12 @@ class Gateway:
                     self._do[type(action)](self, action)
         finally:
             self._flushing = False
-        loop, when = asyncio.get_running_loop(), self.core.next_tick
-        at = loop.time() + max(0.0, when - time.monotonic())
-        if self._timer is None or self._timer.when() > at or self._timer.cancelled():
+        when = self.core.next_tick
+        if self._timer is None or when < self._tick_at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = loop.call_at(at, self._tick)
+            self._tick_at = when
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, when - time.monotonic()), self._tick)
 
     def _send(self, action: act.SendPacket) -> None:
         packet = action.packet

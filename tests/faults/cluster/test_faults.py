@@ -17,7 +17,7 @@ import trustme
 
 from tests.support.cluster.cluster_cast import Scout
 from tests.support.cluster.nodes import FAST, child_node, new_name, node, until
-from tests.support.cluster.server import NatsServer, free_port
+from tests.support.cluster.server import NatsServer, free_port, on_each_server
 from three_mode import Orchestrator
 from three_mode.agents import AgentsOutranked, NodeBack, NodeGap, NodeJoined, NodeLost, NodeSuspected
 from three_mode.cluster import Cluster
@@ -38,6 +38,7 @@ async def read(stream: Any) -> None:
         pass
 
 
+@on_each_server
 async def test_kill_of_a_node_ends_its_calls_and_streams_with_its_name() -> None:
     cluster = new_name()
     async with NatsServer() as server, node(server.url, cluster, "a", timing=FAST) as here:
@@ -99,6 +100,7 @@ async def test_a_stopped_node_is_lost_and_comes_back_with_its_agents() -> None:
         assert NodeBack in kinds(here)
 
 
+@on_each_server
 async def test_kill_of_the_server_and_a_new_one_on_its_port() -> None:
     cluster = new_name()
     server = NatsServer()
@@ -125,6 +127,7 @@ async def test_kill_of_the_server_and_a_new_one_on_its_port() -> None:
             assert (seen.seen, seen.complete) == (2, True)
 
 
+@on_each_server
 async def test_a_stopped_server_ends_every_wait_and_what_was_lost_is_told() -> None:
     cluster = new_name()
     async with NatsServer() as server:
@@ -245,6 +248,7 @@ async def _says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     writer.close()
 
 
+@on_each_server
 async def test_wrong_credentials_are_refused_and_never_shown(tmp_path: Any) -> None:
     name = new_name()
     async with NatsServer("--user", "city", "--pass", "right") as server:
@@ -286,6 +290,7 @@ async def test_nodes_of_no_cluster_are_an_error() -> None:
             orc.nodes()
 
 
+@on_each_server
 async def test_tls_with_certificates_of_both_sides(tmp_path: Path) -> None:
     ca, stranger = trustme.CA(), trustme.CA()
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -307,6 +312,7 @@ async def test_tls_with_certificates_of_both_sides(tmp_path: Path) -> None:
             ).open()
 
 
+@on_each_server
 async def test_an_nkey_from_a_file(tmp_path: Path) -> None:
     seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
     (tmp_path / "city.nk").write_bytes(seed)
@@ -321,6 +327,7 @@ async def test_an_nkey_from_a_file(tmp_path: Path) -> None:
             assert len(orc.nodes()) == 1
 
 
+@on_each_server
 async def test_a_server_that_refuses_for_a_while_is_tried_again(tmp_path: Path) -> None:
     """nats-py gives a connection up for good when a server refuses it."""
     token, name = tmp_path / "token", new_name()

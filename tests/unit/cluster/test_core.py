@@ -10,6 +10,7 @@ from three_mode.cluster.core.frames import (
     HeartbeatFrame,
     Packet,
     PartFrame,
+    Surroundings,
     TellFrame,
     TipFrame,
 )
@@ -155,6 +156,18 @@ def test_a_silent_node_is_suspected_then_lost_and_its_calls_end_with_its_name() 
     assert one.owner("scout/0") is None
 
 
+def test_a_silent_node_is_lost_at_its_time_and_not_a_heartbeat_later() -> None:
+    one, _ = two()
+    one.tick(0.2)
+    now, lost = 0.2, []
+    while not lost:
+        now = one.next_tick
+        one.tick(now)
+        lost = [change for change in one.take() if isinstance(change, act.PeerChanged) and change.state == "lost"]
+    assert now == TIMING.lost_after
+    assert lost[0].after == TIMING.lost_after
+
+
 def test_a_node_that_slept_itself_does_not_take_the_others_for_lost() -> None:
     one, other = two()
     one.tick(60.0)
@@ -221,8 +234,6 @@ def test_a_tell_for_a_name_that_is_no_agent_of_the_node_does_not_arrive() -> Non
 
 
 def test_a_receipt_counts_a_node_that_does_not_answer_as_unreachable() -> None:
-    from three_mode.cluster.core.frames import Surroundings
-
     one, other = two()
     other.surround(Surroundings((), {"scout": ("news.*",)}))
     pass_on(0.5, one, other)
@@ -232,6 +243,26 @@ def test_a_receipt_counts_a_node_that_does_not_answer_as_unreachable() -> None:
     one.tick(1.5)
     (settled,) = [action for action in one.take() if isinstance(action, act.CastSettled)]
     assert (settled.unreachable, settled.unreachable_nodes, settled.agents) == (1, ("b",), 0)
+
+
+def test_broadcasts_to_what_only_a_lost_node_listens_to_count_it_as_unreachable_until_it_is_forgotten() -> None:
+    one, other = two()
+    other.surround(Surroundings((), {"scout": ("news.*",)}))
+    assert act.PatternsChanged(frozenset({"news.*"})) in pass_on(0.1, one, other)
+    now, changes = 0.1, []
+    while "lost" not in [change.state for change in changes if isinstance(change, act.PeerChanged)]:
+        now += TIMING.heartbeat
+        one.tick(now)
+        changes += one.take()
+    assert not any(isinstance(change, act.PatternsChanged) for change in changes)
+    one.settle(now, 7, one.cast("news.eu", b"news"), "news.eu", 1.0)
+    assert act.CastSettled(7, 0, 0, 0, 0, 0, 1, ("b",)) in one.take()
+    while now < 2 * TIMING.remembered and act.PatternsChanged(frozenset()) not in changes:
+        now += TIMING.heartbeat
+        one.tick(now)
+        changes += one.take()
+    assert act.PatternsChanged(frozenset()) in changes
+    assert one.cast("news.eu", b"news") == 0
 
 
 def test_thousands_of_names_travel_in_parts() -> None:

@@ -81,6 +81,7 @@ class ClusterNode:
         self._shown = ShownNames(self.own, self.names, self.peers)
         self._away: deque[tuple[float, tuple[Claim, ...]]] = deque()
         self._next_heartbeat = now
+        self._next_silence = float("inf")
         self._actions: list[Action] = []
 
     # time -------------------------------------------------------------------------------------------------------------
@@ -117,12 +118,13 @@ class ClusterNode:
                 self._send(node, link.tip(now))
         if now >= self._next_heartbeat:
             self._heartbeat(now)
+        self._next_silence = self.peers.next_silence  # signs of life since then only put it off
 
     @property
     def next_tick(self) -> float:
         """When `tick` has to be called at the latest."""
         ends = min((one.ends for one in self._casts.settling.values()), default=self._next_heartbeat)
-        return min(self._next_heartbeat, self._calls.next_end, ends)
+        return min(self._next_heartbeat, self._next_silence, self._calls.next_end, ends)
 
     def leave(self, now: float) -> None:
         """Tell the others that this node leaves in order."""
@@ -234,6 +236,7 @@ class ClusterNode:
             self._show_surroundings(node)
         elif change.state == "forgotten":
             self._forget(node)
+            self._show_surroundings(node)
 
     def _forget(self, node: str) -> None:
         """Forget a node, but not how far its frames came: one that was stopped comes back, and remembers this one."""

@@ -60,15 +60,23 @@ class Peers:
         timing = self._timing
         for peer in list(self._all.values()):
             silent = now - peer.heard
-            if peer.state == HERE and silent >= timing.suspected_after:
+            if peer.state == HERE and now >= peer.heard + timing.suspected_after:
                 peer.state = SUSPECTED
                 yield PeerChanged(peer.id, peer.name, "suspected", silent)
-            if peer.state == SUSPECTED and silent >= timing.lost_after:
+            if peer.state == SUSPECTED and now >= peer.heard + timing.lost_after:
                 peer.state = LOST
                 yield PeerChanged(peer.id, peer.name, "lost", silent)
             elif peer.state in (LOST, LEFT) and silent >= timing.lost_after + timing.remembered:
                 del self._all[peer.id]
                 yield PeerChanged(peer.id, peer.name, "forgotten", silent)
+
+    @property
+    def next_silence(self) -> float:
+        """When silence would suspect or lose the first of them; infinity where none can be."""
+        after = {HERE: self._timing.suspected_after, SUSPECTED: self._timing.lost_after}
+        return min(
+            (peer.heard + after[peer.state] for peer in self._all.values() if peer.state in after), default=float("inf")
+        )
 
     def forgive(self, now: float, late: float) -> None:
         """Take off silence for which this node itself was not awake: packets of that time have not been read yet."""

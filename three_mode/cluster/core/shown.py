@@ -1,5 +1,5 @@
-"""What of other nodes is shown at this one: each agent at one node, and their roles and patterns while they can be
-reached."""
+"""What of other nodes is shown at this one: each agent at one node, and their roles while they can be reached; and the
+patterns of all that are known."""
 
 from collections.abc import Iterable, Mapping
 
@@ -57,12 +57,8 @@ class ShownNames:
                 actions.append(NamesHidden(node, tuple(sorted(before - now))))
             if now - before:
                 actions.append(NamesShown(node, tuple(sorted(now - before))))
-        patterns = frozenset(
-            pattern
-            for other, view in self._names.items()
-            if self._peers.reachable(other)
-            for some in view.around.groups.values()
-            for pattern in some
+        patterns = frozenset(  # also of nodes that are lost: their agents count as unreachable in receipts
+            pattern for view in self._names.values() for some in view.around.groups.values() for pattern in some
         )
         if patterns != self._patterns:
             self._patterns = patterns
