@@ -68,7 +68,10 @@ class ClusterSpawning:
         """Make agents on the nodes. Those of a node that is lost meanwhile, or cannot run them, are placed again."""
         placer, plan, looks = self._placer, self._placing.plan, 0
         template = plan.groups[group].order if left else None
-        while left and template is not None:
+        while template is not None:
+            left = [number for number in left if f"{group}/{number}" in plan.agents]  # others were stopped meanwhile
+            if not left:
+                return
             nodes = self._placing.nodes(placer.here)
             placed = plan.spread(group, left, nodes, on)
             if not placed and (problem := self._nobody(group, template, nodes, on, looks < _LOOKS)) is not None:
@@ -85,13 +88,12 @@ class ClusterSpawning:
                 plan.ordered(names_of(one), node, number)
                 futures.append(placer.give(node, one, max(0.001, ends - time.monotonic())))
             outcomes = await asyncio.gather(*futures, return_exceptions=True)
-            again = [
+            left = [
                 number
                 for (node, one), outcome in zip(orders.items(), outcomes, strict=True)
                 if self._is_to_be_placed_again(outcome, node, ends)
                 for number in one.numbers
             ]
-            left = [number for number in again if f"{group}/{number}" in plan.agents]
             if left:
                 await asyncio.sleep(_AGAIN)
 

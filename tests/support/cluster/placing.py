@@ -138,6 +138,8 @@ class PlacedHistory(History):
     def _place(self, group: str, numbers: list[int]) -> None:
         assert self.placing is not None
         placing, plan = self.placing, self.placing.plan
+        if not numbers:  # they were stopped meanwhile
+            return
         spread = plan.spread(group, numbers, placing.nodes(self.here()), GROUPS[group][1])
         if not spread:
             self.home.at(
