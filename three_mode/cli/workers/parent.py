@@ -22,9 +22,9 @@ _GRACE = 5.0  # seconds that a worker has to end, beyond those for requests that
 
 async def serve_in_workers(given: Given, console: Console) -> None:
     """Serves until SIGTERM or Ctrl-C; then each worker drains."""
-    count, settings = given.table.workers or 1, given.settings
-    if not 1 <= count <= MOST:
-        raise ConfigurationError(f"workers are between 1 and {MOST}, not {given.table.workers}")
+    count, settings = given.table.workers, given.settings
+    if count is None or not 1 <= count <= MOST:
+        raise ConfigurationError(f"workers are between 1 and {MOST}, not {count}")
     if isinstance(settings.grpc, str):
         raise ConfigurationError("several workers do not share a Unix socket", hint="--grpc PORT, or one worker")
     async with AsyncExitStack() as stack:
