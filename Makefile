@@ -25,9 +25,9 @@ npm: # Node packages of clients that tests run, where npm is installed
 	@if command -v npm >/dev/null && [ ! -d $(NODE_CLIENT)/node_modules/@grpc/grpc-js ]; then \
 	  npm install --prefix $(NODE_CLIENT) --no-package-lock --ignore-scripts --no-audit --no-fund --silent; fi
 
-clients: venv ## SDKs and frameworks of other makers, in an environment of their own, run against the endpoint
-	@$(PYTHON) -m scripts.clients
-	@$(BIN)/python -m pytest -m clients tests/clients
+clients: venv ## SDKs and frameworks of other makers, in an environment of their own, run against the endpoint; ALL=1: large ones too
+	@$(PYTHON) -m scripts.clients $(if $(ALL),large)
+	@$(BIN)/python -m pytest -m "$(if $(ALL),clients,clients and not large)" tests/clients
 
 test: venv npm ## all tests that fit in minutes
 	@$(BIN)/python -m pytest

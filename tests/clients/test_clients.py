@@ -70,6 +70,7 @@ CLIENTS = [
     Client("python/a2a_client.py", {"name": "clerk", "said": "apple"}),
     Client("node/openai_sdk.mjs", {"chat": "apple", "streamed": "apple", "response": "pear"}),
     Client("node/ai_sdk.mjs", {"responses": ["apple", "apple", FINE, CITY], "chat": ["apple", "apple", FINE, CITY]}),
+    Client("large/promptfoo.mjs", {"passed": 2, "failed": 0}),
 ]
 
 
@@ -84,7 +85,13 @@ async def address() -> AsyncIterator[str]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: Path(client.script).name)
+def tried(client: Client) -> Any:
+    """The client as a case; a large one has a mark of its own."""
+    marks = [pytest.mark.large] if client.script.startswith("large/") else []
+    return pytest.param(client, id=Path(client.script).name, marks=marks)
+
+
+@pytest.mark.parametrize("client", [tried(client) for client in CLIENTS])
 async def test_a_client_works(address: str, client: Client) -> None:
     program = str(PYTHON) if client.script.endswith(".py") else "node"
     process = await asyncio.create_subprocess_exec(
@@ -103,7 +110,7 @@ async def test_a_client_works(address: str, client: Client) -> None:
 
 def test_each_client_is_a_row_of_the_table() -> None:
     table = (ROOT / "docs" / "serve.md").read_text()
-    rows = set(re.findall(r"tests/support/clients/((?:python|node)/\w+\.\w+)", table))
+    rows = set(re.findall(r"tests/support/clients/((?:python|node|large)/\w+\.\w+)", table))
     assert rows == {client.script for client in CLIENTS}
     there = {f"{path.parent.name}/{path.name}" for path in SCRIPTS.glob("*/*") if path.suffix in (".py", ".mjs")}
     assert there == rows

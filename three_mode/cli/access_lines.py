@@ -4,9 +4,10 @@ holds up no request. Lines that find no room are dropped, and their number is sa
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from queue import Empty, Full, Queue
+from select import PIPE_BUF
 
 from three_mode.cli.pipes import write_all
 from three_mode.serve.access_log import log
@@ -49,7 +50,8 @@ class AccessLines(logging.Handler):
             if dropped:
                 lines.insert(0, f'{{"dropped":{dropped}}}')
             try:
-                write_all(self._output, "".join(f"{line}\n" for line in lines).encode())
+                for data in together(lines):
+                    write_all(self._output, data)
             except OSError:
                 return  # nobody reads, and nobody will: what comes is dropped
             if not more:
@@ -68,6 +70,20 @@ class AccessLines(logging.Handler):
             except Empty:
                 return lines, True
         return lines, False
+
+
+def together(lines: Iterable[str]) -> Iterator[bytes]:
+    """Whole lines, as many as a pipe takes in one piece: workers that share one leave each other's lines
+    whole."""
+    held = b""
+    for line in lines:
+        data = f"{line}\n".encode()
+        if held and len(held) + len(data) > PIPE_BUF:
+            yield held
+            held = b""
+        held += data
+    if held:
+        yield held
 
 
 @contextmanager

@@ -8,10 +8,10 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from msgspec.structs import replace
 from rich.console import Console
@@ -25,7 +25,7 @@ from three_mode.config import ConfigTable, Sources
 from three_mode.config.tables import fields_of
 from three_mode.conversations import Conversations
 from three_mode.errors import ConfigurationError, ThreeModeError
-from three_mode.modes import CommunicationMode
+from three_mode.modes import CommunicationMode, names_files
 from three_mode.policies import Policies
 from three_mode.serve import App, Connected, ServeOptions, Tls, serve
 from three_mode.serve.backend import Backend
@@ -37,6 +37,7 @@ from three_mode.serve.system_events import tell_of_agents
 from transports.bus import Bus
 
 if TYPE_CHECKING:
+    from three_mode.cli.workers.link import WorkerLink
     from three_mode.connection import LLMConnection
 
 _FILES = ("certificate", "key", "api_key_file")
@@ -44,6 +45,7 @@ _FILES = ("certificate", "key", "api_key_file")
 _SAME = (
     "host",
     "port",
+    "workers",
     "grpc",
     "bus",
     "a2a",
@@ -65,6 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="config file (default: as `three-mode config check` says)")
     parser.add_argument("--host", help="address to listen on (default: loopback)")
     parser.add_argument("--port", type=int, help=f"port to listen on (default: {DEFAULTS.port})")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes that answer, behind the one port; models are loaded once"
+    )
     parser.add_argument(
         "--grpc", type=_port_or_path, metavar="PORT", help="a port beside for gRPC, or unix:PATH (--port takes it too)"
     )
@@ -125,11 +130,28 @@ def run(options: argparse.Namespace) -> int:
     """Runs the subcommand; returns the exit code."""
     console = open_console(stderr=True)
     try:
-        _run(_serve(options, console))
+        given = _given(options)
+        if given.table.workers in (None, 1):
+            _run(_serve(given, console))
+        else:
+            from three_mode.cli.workers.parent import serve_in_workers
+
+            _run(serve_in_workers(given, console))
     except (ThreeModeError, OSError) as error:
         console.print(f"[red]three-mode serve:[/red] {escape(str(error))}", soft_wrap=True)
         return 1
     return 0
+
+
+def run_worker(options: argparse.Namespace, link: "WorkerLink") -> str | None:
+    """Serves as one of several workers. Returns why it could not, or None at its end."""
+    try:
+        _run(_serve(_given(options), open_console(stderr=True), link))
+    except asyncio.CancelledError:  # nobody waits for what still runs
+        return None
+    except (ThreeModeError, OSError) as error:
+        return str(error)
+    return None
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
@@ -217,29 +239,50 @@ def _keys(path: Path | None, variable: str) -> frozenset[str]:
     return keys
 
 
-async def _serve(options: argparse.Namespace, console: Console) -> None:
-    from three_mode.connection import ConnectionOptions, LLMConnection
+class Given(NamedTuple):
+    """What the command line and the config file say, checked."""
 
+    options: argparse.Namespace
+    config: Sources
+    table: ServeTable
+    models: dict[str, str]
+    """Name that clients use -> address."""
+    settings: ServeOptions
+
+
+def _given(options: argparse.Namespace) -> Given:
     config = Sources(options.config)
     table = _table(options, config.table)
     models = named_models(table.models)
-    settings = _settings(options, table, _only(models, config.table))
+    return Given(options, config, table, models, _settings(options, table, _only(models, config.table)))
+
+
+async def _serve(given: Given, console: Console, link: "WorkerLink | None" = None) -> None:
+    from three_mode.connection import ConnectionOptions, LLMConnection
+
+    options, config, table, models, settings = given
+    if link is not None:
+        models |= link.order.models
+        settings = replace(settings, reuse_port=True)
     async with AsyncExitStack() as stack:
-        bus = None
+        bus, shared = None, None  # of the agents that are served; of models that all workers share
         if table.bus:
             bus = await join(table.bus, "serve")
             stack.push_async_callback(bus.leave)
+        elif link is not None and link.order.bus:
+            shared = await join(link.order.bus, "worker")
+            stack.push_async_callback(shared.leave)
         connection = LLMConnection(
             options.provider,
             base_url=options.base_url,
             mode=CommunicationMode.AUTO,  # the name of a client's model says it, and no setting makes a file of it
             options=ConnectionOptions(config=options.config),
-            bus=bus,
+            bus=bus or shared,
         )
         stack.push_async_callback(connection.close)
         for name, address in models.items():
-            with console.status(f"loading {escape(name)}"):
-                models[name] = await _prepared(connection, bus, name, address)
+            with console.status(f"loading {escape(name)}") if link is None else nullcontext():
+                models[name] = await _prepared(connection, bus or shared, name, address, loads=link is None)
         connected = Connected(connection, bus, models)
         backend: Backend = connected
         if table.talks is not None:
@@ -252,47 +295,69 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
         if settings.access_log != "off":
             stack.enter_context(access_lines())
         async with serve(app):
-            scheme = "https" if settings.tls else "http"
-            console.print(
-                f"serving on {scheme}://{settings.host}:{settings.port}/v1  (events on /events)",
-                soft_wrap=True,
-            )
-            if settings.grpc is not None:
-                place = settings.grpc if isinstance(settings.grpc, str) else f"{settings.host}:{settings.grpc}"
-                console.print(f"and gRPC on {escape(place)}", soft_wrap=True)
-            for line in _what_clients_may_ask(settings, connection, table.bus):
-                console.print(escape(line), soft_wrap=True, highlight=False)
-            if config.file is not None:
-                console.print(f"settings of {escape(config.file)}", soft_wrap=True, highlight=False)
-            sys.stderr.flush()
+            lines = list(_what_is_served(settings, connection, table.bus, config))
             gc.freeze()  # loaded code lives as long as the process: the collector need not visit it
             gc.set_threshold(COLLECT_EVERY, 20, 20)
-            await until_signalled()
-            console.print("draining")
+            if link is None:
+                tell(console, lines)
+                await until_signalled()
+                console.print("draining")
+            else:
+                link.say_ready(lines)
+                await link.until_stopped()
 
 
-async def _prepared(connection: "LLMConnection", bus: Bus | None, name: str, address: str) -> str:
+def tell(console: Console, lines: Iterable[str]) -> None:
+    """Prints lines as they are."""
+    for line in lines:
+        console.print(escape(line), soft_wrap=True, highlight=False)
+    sys.stderr.flush()
+
+
+def is_local(connection: "LLMConnection", address: str) -> bool:
+    """Whether an address is that of a model of this computer. Opens nothing."""
+    return names_files(address) or address in connection.local_models()
+
+
+async def _prepared(
+    connection: "LLMConnection", bus: Bus | None, name: str, address: str, *, loads: bool = True
+) -> str:
     """Loads a local model, and checks any other: what cannot work is an error before the endpoint listens. Returns the
-    address, that of an agent with its scheme."""
+    address, that of an agent with its scheme. `loads`: whether local models are this process's to load."""
     if address.startswith("agent:"):
         if bus is None:
             raise ConfigurationError(f"{name!r} is an agent, and no bus is named", hint="give --bus NAME")
         return address
-    if name != address:
-        await connection.prepare(address)
-        return address
-    agent = None if bus is None else address_on(bus, address)
-    if agent is not None:
+    if name == address and bus is not None and (agent := address_on(bus, address)) is not None:
         return agent
-    if await connection.local_model(address) is None:
-        # Which provider's it is has to be said: a misspelt name would be asked of whichever is found.
-        if connection.provider_of(address) is None and connection.provider_name is None:
-            raise ConfigurationError(
-                f"{name!r} is no local model",
-                hint="`three-mode models` lists them; a provider's model is PROVIDER/MODEL, or give --provider",
-            )
-        await connection.prepare(address)
+    if not loads and is_local(connection, address):
+        raise ConfigurationError(
+            f"each worker would load {name!r}",
+            hint="put it on the bus, once: `orc.model`, and --model NAME=agent:NAME; or leave --bus out",
+        )
+    if name == address and await connection.local_model(address) is not None:
+        return address
+    # Which provider's it is has to be said: a misspelt name would be asked of whichever is found.
+    if name == address and connection.provider_of(address) is None and connection.provider_name is None:
+        raise ConfigurationError(
+            f"{name!r} is no local model",
+            hint="`three-mode models` lists them; a provider's model is PROVIDER/MODEL, or give --provider",
+        )
+    await connection.prepare(address)
     return address
+
+
+def _what_is_served(
+    settings: ServeOptions, connection: "LLMConnection", bus: str | None, config: Sources
+) -> Iterator[str]:
+    """Lines that say where, and which models."""
+    scheme = "https" if settings.tls else "http"
+    yield f"serving on {scheme}://{settings.host}:{settings.port}/v1  (events on /events)"
+    if settings.grpc is not None:
+        yield f"and gRPC on {settings.grpc if isinstance(settings.grpc, str) else f'{settings.host}:{settings.grpc}'}"
+    yield from _what_clients_may_ask(settings, connection, bus)
+    if config.file is not None:
+        yield f"settings of {config.file}"
 
 
 def _what_clients_may_ask(settings: ServeOptions, connection: "LLMConnection", bus: str | None) -> Iterator[str]:

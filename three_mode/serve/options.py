@@ -26,6 +26,8 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 8080
+    reuse_port: bool = False
+    """Whether other processes of this user may listen on the same ports: several workers of one endpoint."""
     grpc: int | str | None = None
     """A port beside for gRPC, or `unix:PATH`. The port above answers calls of gRPC too, in any case."""
     tls: Tls | None = None

@@ -15,6 +15,7 @@ from three_mode.errors import ConfigurationError, MissingExtra
 from three_mode.serve.app import App
 from three_mode.serve.asgi import Scope, Send
 from three_mode.serve.options import UNIX, ServeOptions, Tls
+from three_mode.serve.ports import address_of, cannot_listen
 from three_mode.serve.watching import Receive
 from transports.http2.server import Application, Server, ServerOptions
 
@@ -36,7 +37,7 @@ async def serve(app: App) -> AsyncIterator[None]:
         except OSError as error:
             for started in servers[:place]:
                 await started.close()
-            raise _cannot_listen(app.options, server.options, error) from None
+            raise cannot_listen(app.options, server.options.path or server.options.port, error) from None
     try:
         yield
         for server in servers:
@@ -73,8 +74,9 @@ async def until_signalled() -> None:
 
 def _server_options(options: ServeOptions) -> ServerOptions:
     return ServerOptions(
-        host="127.0.0.1" if options.host == "localhost" else options.host,
+        host=address_of(options),
         port=options.port,
+        reuse_port=options.reuse_port,
         ssl_context=tls_context(options.tls) if options.tls else None,
         connections=_most_connections(options),
         websocket_message_bytes=1 << 16,  # of what a reader of events sends, nothing is read
@@ -107,9 +109,3 @@ def _most_connections(options: ServeOptions) -> int:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = options.max_connections
     return wanted if files == resource.RLIM_INFINITY else min(wanted, max(1, files // 2))
-
-
-def _cannot_listen(options: ServeOptions, listening: ServerOptions, error: OSError) -> ConfigurationError:
-    place = listening.path or f"{options.host}:{listening.port}"
-    another = "--port" if not listening.path and listening.port == options.port else "--grpc"
-    return ConfigurationError(f"cannot listen on {place}: {error.strerror}", hint=f"choose another {another}")

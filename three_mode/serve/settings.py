@@ -27,6 +27,7 @@ class ServeTable(FrozenOptions, frozen=True, kw_only=True):
 
     host: str | None = None  #: address to listen on
     port: int | None = None  #: port to listen on
+    workers: int | None = None  #: processes that answer behind the one port
     grpc: int | str | None = None  #: port beside for gRPC, or `unix:PATH`
     certificate: Path | None = None  #: certificate chain, as PEM
     key: Path | None = None  #: its private key

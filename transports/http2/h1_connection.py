@@ -1,18 +1,32 @@
-"""HTTP/1.1 connection: one call at a time, kept alive between calls. h11 is the protocol."""
+"""HTTP/1.1 connection: one call at a time, kept alive between calls. h11 is the protocol of all calls that are not
+plain (see h1_plain.py).
+"""
 
 import asyncio
 import select
+from typing import NamedTuple
 
 import h11
 
 from transports.http2.connection import Connection, ConnectionOwner, shortened
 from transports.http2.errors import ConnectionLost, InvalidRequest, LimitExceeded, PeerMisbehaved
 from transports.http2.exchange import Exchange
+from transports.http2.h1_plain import HEAD_END, read_response, request_block
 from transports.http2.heads import body_length, request_head
+from transports.http2.request import Header
 
 TOO_LARGE = 431  # status with which h11 marks a head beyond its limit
 PIECE = 65_536  # bytes of a body in one write
 _FRAMED_TWICE = frozenset((b"content-length", b"transfer-encoding"))
+
+
+class _Sent(NamedTuple):
+    """A plain request, in case its response is not plain."""
+
+    method: bytes
+    target: bytes
+    headers: list[Header]
+    body: bytes
 
 
 class H1Connection(Connection):
@@ -28,6 +42,8 @@ class H1Connection(Connection):
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=pool.options.limits.header_bytes)
         self._exchange: Exchange | None = None
         self._via_proxy = via_proxy
+        self._plain: _Sent | None = None  # the request that is answered; None: h11 has it
+        self._left = -1  # bytes of its response's body that are still to come; -1 before the head
         self._unsent: list[bytes] = []
         self._reading = True
         self._requests = 0
@@ -72,7 +88,7 @@ class H1Connection(Connection):
         head = request_head(request)
         length = body_length(request)
         target = request.target
-        headers = [(b"host", head[2][1]), *head[4:]]
+        headers: list[Header] = [(b"host", head[2][1]), *head[4:]]
         if self._via_proxy is not None:
             target = b"http://" + head[2][1] + target
             if self._via_proxy:
@@ -85,6 +101,14 @@ class H1Connection(Connection):
         exchange.connection = self
         self._exchange = exchange
         self._requests += 1
+        if isinstance(request.body, bytes) and len(request.body) <= PIECE and self.writable and self._via_proxy is None:
+            block = request_block(head)
+            if block is not None:
+                self._plain, self._left = _Sent(request.method, target, headers, request.body), -1
+                length_line = b"" if length is None else b"content-length: %s\r\n" % length
+                self.write(b"%s%s\r\n%s" % (block, length_line, request.body))
+                exchange.on_sent()
+                return
         try:
             self._send(h11.Request(method=request.method, target=target, headers=headers))
         except InvalidRequest:
@@ -203,6 +227,54 @@ class H1Connection(Connection):
         return False
 
     def _parse(self, data: bytes) -> None:
+        """Reads bytes of a response; none at the end of the connection."""
+        if self._plain is not None and self._exchange is not None:
+            self._parse_plain(self._plain, self._exchange, data)
+        else:
+            self._parse_any(data)
+
+    def _parse_plain(self, sent: _Sent, exchange: Exchange, data: bytes) -> None:
+        if self._left < 0:
+            end = data.find(HEAD_END)
+            head = read_response(data[: end + 2]) if end >= 0 else None
+            if head is None:
+                self._leave_to_h11(sent, data)
+                return
+            data, self._left = data[end + len(HEAD_END) :], head.length
+            self.http_version = "HTTP/1.1"
+            exchange.reason = head.reason
+            exchange.on_head(head.status, head.headers)
+        elif not data:
+            self._ended_early()
+            return
+        body = data[: self._left] if len(data) > self._left else data
+        self._left -= len(body)
+        if body:
+            self._take(exchange, body)
+        if self._left == 0 and self._exchange is exchange:
+            self._plain = None
+            self._complete(exchange, clean=len(body) == len(data))
+
+    def _leave_to_h11(self, sent: _Sent, data: bytes) -> None:
+        """Has h11 read a response that is not plain, or whose head comes in pieces. It is told of the request first."""
+        self._plain = None
+        self._h11.send(h11.Request(method=sent.method, target=sent.target, headers=sent.headers))
+        if sent.body:
+            self._h11.send(h11.Data(data=sent.body))
+        self._h11.send(h11.EndOfMessage())
+        self._parse_any(data)
+
+    def _ended_early(self) -> None:
+        why = f"{self.pool.origin} closed the connection before the response was complete"
+        self.abort(ConnectionLost(why, orderly=True))
+
+    def _take(self, exchange: Exchange, data: bytes) -> None:
+        exchange.on_data(data)
+        if exchange.backlog >= self.pool.options.stream_window and self._reading and self.transport is not None:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def _parse_any(self, data: bytes) -> None:
         try:
             self._h11.receive_data(data)
             while self._exchange is not None:
@@ -212,8 +284,7 @@ class H1Connection(Connection):
                 self._on_event(self._exchange, event)
         except h11.RemoteProtocolError as error:
             if not data:
-                why = f"{self.pool.origin} closed the connection before the response was complete"
-                self.abort(ConnectionLost(why, orderly=True))
+                self._ended_early()
             elif error.error_status_hint == TOO_LARGE:
                 self.abort(
                     LimitExceeded(
@@ -225,10 +296,7 @@ class H1Connection(Connection):
 
     def _on_event(self, exchange: Exchange, event: object) -> None:
         if isinstance(event, h11.Data):
-            exchange.on_data(bytes(event.data))
-            if exchange.backlog >= self.pool.options.stream_window and self._reading and self.transport is not None:
-                self._reading = False
-                self.transport.pause_reading()
+            self._take(exchange, bytes(event.data))
         elif isinstance(event, h11.Response):
             self.http_version = f"HTTP/{event.http_version.decode()}"
             exchange.reason = bytes(event.reason)
@@ -239,16 +307,18 @@ class H1Connection(Connection):
             exchange.on_head(event.status_code, headers)
         elif isinstance(event, h11.EndOfMessage):
             exchange.trailers = [(name, value) for name, value in event.headers]
-            self._complete(exchange)
+            clean = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
+            clean = clean and not self._h11.trailing_data[0]
+            if clean:
+                self._h11.start_next_cycle()
+            self._complete(exchange, clean)
         elif isinstance(event, h11.ConnectionClosed):
             self.abort(ConnectionLost(f"{self.pool.origin} closed the connection before it answered", orderly=True))
 
-    def _complete(self, exchange: Exchange) -> None:
+    def _complete(self, exchange: Exchange, clean: bool) -> None:
+        """Ends the call. `clean`: the connection may carry another."""
         self._release_exchange()
-        clean = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
-        if clean and not self._h11.trailing_data[0]:
-            self._h11.start_next_cycle()
-        else:
+        if not clean:
             # The server sent `connection: close`, or answered before the end of the request, or sent more than it
             # declared:
             # such bytes must not become the response to another request.

@@ -53,7 +53,7 @@ async def refused(*arguments: str) -> str:
         sys.executable, "-m", "three_mode.cli", "serve", *arguments, stderr=asyncio.subprocess.PIPE
     )
     try:
-        _, said = await asyncio.wait_for(process.communicate(), 30)
+        _, said = await asyncio.wait_for(process.communicate(), 60)
     finally:
         if process.returncode is None:
             process.kill()

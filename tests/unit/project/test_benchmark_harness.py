@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks import _h2load
 from benchmarks.harness import (
     Context,
     Missing,
@@ -253,3 +254,12 @@ def test_a_share_that_is_over_leaves_enough_rounds_for_a_median() -> None:
             assert len(alternate({"a": lambda: 1.0}, rounds=100)["a"]) == 100
     finally:
         gc.unfreeze()
+
+
+def test_what_h2load_says_is_read() -> None:
+    counts = "requests: 500 total, 500 started, 500 done, 500 succeeded, 0 failed, 0 errored, 0 timeout\n"
+    assert _h2load.read(f"finished in 250.00ms, 2000.00 req/s, 1.2MB/s\n{counts}") == (500, 0.25)
+    assert _h2load.read(f"finished in 2.00s, 250.00 req/s, 1.2MB/s\n{counts}").seconds == 2.0
+    for said in ("", counts, f"finished in 2.00s\n{counts.replace('0 failed', '3 failed')}"):
+        with pytest.raises(RuntimeError):
+            _h2load.read(said)

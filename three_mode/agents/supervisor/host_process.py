@@ -119,7 +119,7 @@ class HostProcess:
         self._loop.remove_reader(self._socket)
         self._socket.close()
         code = self._process.wait()
-        self.exit_reason = reason = self._last_error or _exit_reason(code)
+        self.exit_reason = reason = self._last_error or how_it_ended(code)
         self.ended_in = self._note.read()
         self._note.close()
         self._exited.set_result(None)
@@ -161,7 +161,8 @@ def _pidfd(pid: int) -> int | None:
         return None
 
 
-def _exit_reason(code: int) -> str:
+def how_it_ended(code: int) -> str:
+    """Say an exit code in words."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return "exited" if code == 0 else f"exited with code {code}"

@@ -13,6 +13,8 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 0
     """0: the operating system chooses; `Server.port` says which."""
+    reuse_port: bool = False
+    """Whether other processes of this user may listen on the port too: the kernel shares new connections out."""
     path: str = ""
     """A Unix socket in place of host and port; a file that is left there by a server that ended is replaced."""
     ssl_context: ssl.SSLContext | None = None
@@ -75,7 +77,7 @@ class ServerOptions:
         for field in fields(self):
             value = getattr(self, field.name)
             least = 0 if field.name in ("port", "close_within", "discard_bytes", "discard_within") else 1e-9
-            if isinstance(value, int | float) and value < least:
+            if isinstance(value, int | float) and not isinstance(value, bool) and value < least:
                 raise ValueError(f"{field.name} must be above 0, not {value}")
         if not 16_384 <= self.frame_bytes < 1 << 24:
             raise ValueError(f"frame_bytes is between 16384 and 16777215, not {self.frame_bytes}")
