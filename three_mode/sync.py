@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     from three_mode.sync_agents import AgentGroup as AgentGroup
     from three_mode.sync_agents import AgentReceipt as AgentReceipt
     from three_mode.sync_agents import AgentRef as AgentRef
+    from three_mode.sync_agents import Joined as Joined
     from three_mode.sync_agents import Orchestrator as Orchestrator
     from three_mode.sync_agents import Stream as Stream
+    from three_mode.sync_agents import join as join
     from three_mode.sync_batches import BatchJob as BatchJob
     from three_mode.sync_conversations import Conversations as Conversations
     from three_mode.sync_conversations import Talk as Talk
@@ -60,10 +62,12 @@ _HOME = {
     "BatchJob": "three_mode.sync_batches",
     "Conversations": "three_mode.sync_conversations",
     "Events": "three_mode.sync_events",
+    "Joined": "three_mode.sync_agents",
     "Orchestrator": "three_mode.sync_agents",
     "Stream": "three_mode.sync_agents",
     "Talk": "three_mode.sync_conversations",
     "TalkStream": "three_mode.sync_conversations",
+    "join": "three_mode.sync_agents",
 }
 
 __all__ = [
@@ -73,6 +77,7 @@ __all__ = [
     "BatchJob",
     "Conversations",
     "Events",
+    "Joined",
     "LLMConnection",
     "Memory",
     "Orchestrator",
@@ -81,6 +86,7 @@ __all__ = [
     "Stream",
     "Talk",
     "TalkStream",
+    "join",
     "run",
 ]
 

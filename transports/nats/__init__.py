@@ -6,5 +6,6 @@ Needs nats-py, which is imported when a connection is opened.
 from transports.nats.connection import NatsConnection
 from transports.nats.errors import NatsError, NatsRefused, NatsUnreachable
 from transports.nats.options import NatsOptions
+from transports.nats.server_info import NatsServerInfo
 
-__all__ = ["NatsConnection", "NatsError", "NatsOptions", "NatsRefused", "NatsUnreachable"]
+__all__ = ["NatsConnection", "NatsError", "NatsOptions", "NatsRefused", "NatsServerInfo", "NatsUnreachable"]

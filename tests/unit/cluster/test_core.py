@@ -226,7 +226,7 @@ def test_a_receipt_counts_a_node_that_does_not_answer_as_unreachable() -> None:
     one, other = two()
     other.surround(Surroundings((), {"scout": ("news.*",)}))
     pass_on(0.5, one, other)
-    number = one.cast("news.eu", b"")
+    number = one.cast(0.5, "news.eu", b"")
     one.settle(0.5, 1, number, "news.eu", 1.0)
     one.take()
     one.tick(1.5)

@@ -194,6 +194,26 @@ class NodeReport(msgspec.Struct, frozen=True):
     """this one, here, suspected, or lost."""
     agents: int
     """Number of its agents."""
+    kind: str = "node"
+    """node, or program: one that joined the cluster, and has no agents."""
+
+
+class NodeTable(msgspec.Struct, frozen=True):
+    """One node of a cluster in a `Table`: its hosts and agents, or why they are not known."""
+
+    name: str
+    state: str
+    """this one, here, suspected, or lost."""
+    kind: str = "node"
+    """node, or program."""
+    version: str = ""
+    """Version of three-mode there."""
+    hosts: tuple[HostReport, ...] = ()
+    agents: tuple[AgentReport, ...] = ()
+    silent: tuple[str, ...] = ()
+    """Hosts that did not answer in time."""
+    problem: str = ""
+    """Why hosts and agents are not known; empty where they are."""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -207,6 +227,8 @@ class Table(msgspec.Struct, frozen=True):
     agents: tuple[AgentReport, ...]
     silent: tuple[str, ...] = ()
     """Hosts that did not answer in time."""
+    nodes: tuple[NodeTable, ...] = ()
+    """The other nodes of its cluster, if it has one."""
 
 
 class Failed(msgspec.Struct, frozen=True):
