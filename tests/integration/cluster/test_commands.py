@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 
@@ -12,7 +13,13 @@ from tests.support.cluster.server import NatsServer, free_port
 
 async def command(*words: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "three_mode.cli", *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        sys.executable,
+        "-m",
+        "three_mode.cli",
+        *words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"COLUMNS": "200"},
     )
     assert process.stdout is not None
     said = await process.stdout.read()
