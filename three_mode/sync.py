@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     from three_mode.sync_agents import AgentGroup as AgentGroup
     from three_mode.sync_agents import AgentReceipt as AgentReceipt
     from three_mode.sync_agents import AgentRef as AgentRef
+    from three_mode.sync_agents import Joined as Joined
     from three_mode.sync_agents import Orchestrator as Orchestrator
     from three_mode.sync_agents import Stream as Stream
+    from three_mode.sync_agents import join as join
     from three_mode.sync_batches import BatchJob as BatchJob
     from three_mode.sync_conversations import Conversations as Conversations
     from three_mode.sync_conversations import Talk as Talk
@@ -61,11 +63,13 @@ _HOME = {
     "BatchJob": "three_mode.sync_batches",
     "Conversations": "three_mode.sync_conversations",
     "Events": "three_mode.sync_events",
+    "Joined": "three_mode.sync_agents",
     "McpTools": "three_mode.sync_mcp",
     "Orchestrator": "three_mode.sync_agents",
     "Stream": "three_mode.sync_agents",
     "Talk": "three_mode.sync_conversations",
     "TalkStream": "three_mode.sync_conversations",
+    "join": "three_mode.sync_agents",
 }
 
 __all__ = [
@@ -75,6 +79,7 @@ __all__ = [
     "BatchJob",
     "Conversations",
     "Events",
+    "Joined",
     "LLMConnection",
     "McpTools",
     "Memory",
@@ -84,6 +89,7 @@ __all__ = [
     "Stream",
     "Talk",
     "TalkStream",
+    "join",
     "run",
 ]
 

@@ -412,6 +412,64 @@ class Orchestrator:
         return LOOP.run(listen())
 
 
+class Joined:
+    """A program's membership of a bus, or of a cluster: `join` makes it, and `with` enters and leaves."""
+
+    def __init__(self, joined: agents.Joined) -> None:
+        self._async = joined
+
+    def __enter__(self) -> Self:
+        LOOP.run(self._async.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        LOOP.run_to_end(self._async.__aexit__(kind, error, trace), _END_MARGIN)
+
+    @property
+    def bus(self) -> Bus:
+        """The bus, for connections: `three_mode.sync.LLMConnection(bus=joined.bus)`."""
+        return self._async.bus
+
+    def ref(self, name: str) -> AgentRef:
+        """Return a reference to one agent by name: `scout/7`."""
+        return AgentRef(self._async.ref(name))
+
+    def group(self, name: str) -> AgentGroup:
+        """Return all agents of a group that can be called now."""
+        return AgentGroup(LOOP.read(lambda: self._async.group(name)))
+
+    def any(self, role: str) -> AgentRef:
+        """Return a reference to the agent of a role or group with the least to do, chosen at each call."""
+        return AgentRef(self._async.any(role))
+
+    def broadcast(self, topic: str, item: Any) -> AgentReceipt:
+        """Publish `item`, and return its receipt once it is in the ring."""
+
+        async def broadcast() -> agents.AgentReceipt:
+            return await self._async.broadcast(topic, item)
+
+        return AgentReceipt(LOOP.run(broadcast()))
+
+    def nodes(self) -> list[agents.NodeReport]:
+        """Return this program and the nodes of its cluster; ConfigurationError where it has none."""
+        return LOOP.read(self._async.nodes)
+
+    def table(self, within: float = 3.0) -> agents.Table:
+        """Return the hosts and agents of all nodes of the cluster; ConfigurationError where it has none."""
+        return LOOP.run(self._async.table(within))
+
+    def dead_letters(self) -> list[agents.DeadLetter]:
+        """Return messages of this program that no agent has taken, the oldest first."""
+        return LOOP.read(self._async.dead_letters)
+
+
+def join(name: str, **options: Any) -> Joined:
+    """Join a running bus by its name, or with `cluster=` the agents of all nodes; see `three_mode.agents.join`."""
+    return Joined(agents.join(name, **options))
+
+
 _Whom = AgentRef | AgentGroup | str | Iterable[AgentRef | str]
 
 

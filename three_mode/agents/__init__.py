@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from three_mode.agents.wire.orders import AgentReport as AgentReport
     from three_mode.agents.wire.orders import HostReport as HostReport
     from three_mode.agents.wire.orders import NodeReport as NodeReport
+    from three_mode.agents.wire.orders import NodeTable as NodeTable
     from three_mode.agents.wire.orders import Table as Table
 
 # Public name -> the module that defines it, below `three_mode.agents`.
@@ -91,6 +92,7 @@ _MODULE_OF = {
     "NodeLost": "supervisor.events",
     "NodeRefused": "supervisor.events",
     "NodeReport": "wire.orders",
+    "NodeTable": "wire.orders",
     "NodeSuspected": "supervisor.events",
     "Orchestrator": "orchestrator",
     "OrchestratorOptions": "orchestrator",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from three_mode.agents.agent import Agent
 from three_mode.agents.calling import current_bus
 from three_mode.agents.calling.caller import Caller
+from three_mode.agents.calling.node_tables import node_tables
 from three_mode.agents.calling.refs import AgentGroup, AgentRef, RoleRef, Verbs
 from three_mode.agents.calling.session import Session, host_connection, written_options
 from three_mode.agents.handlers.declare import specs_of
@@ -224,7 +225,9 @@ class Orchestrator(Verbs):
         await gateway.open()
         self._gateway = gateway
         assert self._control_server is not None
+        session = self._session
         self._control_server.listeners_elsewhere = gateway.listeners
+        self._control_server.nodes_elsewhere = lambda within: node_tables(session, gateway.nodes(), within)
         self._event_log.listeners.append(gateway.supervised)
         self._session.comes_back = lambda agent: roster.comes_back(agent) or gateway.knows(agent)
 
@@ -493,12 +496,14 @@ class Orchestrator(Verbs):
 
     # observation ------------------------------------------------------------------------------------------------------
     async def table(self, within: float = 2.0) -> Table:
-        """Return all hosts and agents, with figures.
+        """Return all hosts and agents, with figures; in a cluster also those of the other nodes, in `nodes`.
 
-        A host that does not answer within `within` seconds (2) is in `silent`.
+        A host that does not answer within `within` seconds (2) is in `silent`; a node that does not has a `problem`.
         """
         check_time(within)
-        return await self._running_supervisor.overview.table(within)
+        self._running_supervisor  # noqa: B018  # for its error
+        assert self._control_server is not None
+        return await self._control_server.table(within)
 
     async def dead_letters(self, within: float = 2.0) -> list[DeadLetter]:
         """Return messages that no agent has taken, the oldest first. `within`: seconds to wait for hosts (2)."""

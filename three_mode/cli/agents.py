@@ -1,4 +1,5 @@
-"""Subcommand `three-mode agents BUS`: lists the hosts and agents of a running bus."""
+"""Subcommand `three-mode agents BUS`, or `--cluster URL --name NAME`: lists the hosts and agents of a bus, or of all
+nodes."""
 
 import argparse
 import asyncio
@@ -7,7 +8,7 @@ import time
 import msgspec
 from rich.console import Console
 
-from three_mode.agents.supervisor.control_client import ControlClient
+from three_mode.cli import cluster_client
 from three_mode.cli.agents_view import tables
 from three_mode.cli.console import open_console
 from three_mode.errors import ThreeModeError
@@ -15,7 +16,8 @@ from three_mode.errors import ThreeModeError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
-    parser.add_argument("bus", help="the name of the bus, as its orchestrator has it")
+    parser.add_argument("bus", nargs="?", help="the name of the bus, as its orchestrator has it")
+    cluster_client.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.add_argument("--letters", action="store_true", help="dead letters instead: messages that reached nobody")
     parser.add_argument("--events", action="store_true", help="what happened to hosts and agents instead")
@@ -32,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _show(options: argparse.Namespace, console: Console) -> int:
-    async with ControlClient(options.bus) as client:
+    async with cluster_client.client_of(options) as client:
         if options.letters or options.events:
             found = await (client.dead_letters() if options.letters else client.events())
             if options.json:

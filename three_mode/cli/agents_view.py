@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -51,6 +52,7 @@ class View:
 
     def seen(self, table: Table) -> None:
         """Takes a new table; computes rates from the one before."""
+        table = flat(table)
         passed = table.when - self._when
         if self._when and passed > 0:
             self.rates = {
@@ -90,15 +92,47 @@ class View:
         return None
 
 
+def flat(table: Table) -> Table:
+    """The table with the hosts and agents of other nodes among its own: `node:host`."""
+    if not table.nodes:
+        return table
+    hosts, agents = list(table.hosts), list(table.agents)
+    for node in table.nodes:
+        hosts += (msgspec.structs.replace(host, label=f"{node.name}:{host.label}") for host in node.hosts)
+        agents += (msgspec.structs.replace(agent, host=f"{node.name}:{agent.host}") for agent in node.agents)
+    return msgspec.structs.replace(table, hosts=tuple(hosts), agents=tuple(agents))
+
+
+def _nodes(table: Table) -> RichTable:
+    shown = RichTable(title="nodes", title_justify="left", box=None, header_style="dim", pad_edge=False)
+    for name in ("node", "kind", "state", "version", "hosts", "agents", "problem"):
+        shown.add_column(name, justify="right" if name in ("hosts", "agents") else "left", no_wrap=name != "problem")
+    for node in table.nodes:
+        known = node.kind == "node" and not node.problem
+        silent = f"silent hosts: {', '.join(node.silent)}" if node.silent else ""
+        shown.add_row(
+            escape(node.name),
+            node.kind,
+            node.state,
+            escape(node.version),
+            str(len(node.hosts)) if known else "",
+            str(len(node.agents)) if known else "",
+            escape(node.problem or silent),
+        )
+    return shown
+
+
 def tables(table: Table, view: View | None = None, height: int = 0) -> list[RenderableType]:
-    """Tables of hosts and agents; with a view, also the keys or the last error."""
+    """Tables of nodes, hosts and agents; with a view, also the keys or the last error."""
+    nodes = [_nodes(table)] if table.nodes else []
+    table = flat(table)
     rows = view.rows if view else sorted(table.agents, key=_SORTS["name"])
     first, shown = 0, rows
     if view is not None and height:
-        room = max(5, height - _OTHER_LINES - len(table.hosts))
+        room = max(5, height - _OTHER_LINES - len(table.hosts) - (len(table.nodes) + 2 if table.nodes else 0))
         first = max(0, min(view.selected - room // 2, len(rows) - room))
         shown = rows[first : first + room]
-    parts: list[RenderableType] = [_hosts(table, view), _agents(shown, view, first)]
+    parts: list[RenderableType] = [*nodes, _hosts(table, view), _agents(shown, view, first)]
     if len(shown) < len(rows):
         parts.append(Text(f"{len(shown)} of {len(rows)} agents", style="dim"))
     if view is not None:

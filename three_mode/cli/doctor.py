@@ -4,13 +4,17 @@ import argparse
 import json
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from three_mode.cli import cluster_client
 from three_mode.cli.console import open_console
-from three_mode.doctor import Check, Status, checkup
+from three_mode.doctor import Check, Status, checkup, cluster
+from three_mode.errors import ThreeModeError
 
 _LOOKS = {
     Status.OK: "[green]ok[/green]",
@@ -23,17 +27,26 @@ _LOOKS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    cluster_client.add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs the subcommand; returns the exit code."""
     console = open_console()
+    more: tuple[Any, ...] = ()
+    if options.cluster:
+        try:
+            checked = cluster_client.cluster_of(options)
+        except ThreeModeError as error:
+            open_console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+            return 1
+        more = ((cluster.AREA, partial(cluster.checks, checked, options.name or "")),)
     if options.json:
-        found = list(checkup())
+        found = list(checkup(more))
         print(json.dumps({"healthy": _healthy(found), "checks": [asdict(check) for check in found]}, indent=1))
     else:
         with console.status("looking around"):
-            found = list(checkup())
+            found = list(checkup(more))
         _show(console, found)
     return 0 if _healthy(found) else 1
 

@@ -1,4 +1,4 @@
-"""Subcommand `three-mode top BUS`: shows a live table of a running bus.
+"""Subcommand `three-mode top BUS`, or `--cluster URL --name NAME`: shows a live table of a running bus, or a cluster.
 
 Keys: s sort, up and down select an agent, p pause, r restart, x stop, k kill its host, q quit.
 """
@@ -9,12 +9,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 from rich.console import Console, Group
 from rich.live import Live
 
-from three_mode.agents.supervisor.control_client import ControlClient
+from three_mode.cli import cluster_client
 from three_mode.cli.agents_view import View, split_keys, tables
 from three_mode.cli.console import open_console
 from three_mode.errors import ThreeModeError
@@ -22,7 +23,8 @@ from three_mode.errors import ThreeModeError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
-    parser.add_argument("bus", help="the name of the bus, as its orchestrator has it")
+    parser.add_argument("bus", nargs="?", help="the name of the bus, as its orchestrator has it")
+    cluster_client.add_arguments(parser)
     parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="time between two tables (1)")
     parser.add_argument("--times", type=int, default=0, metavar="N", help="end after N tables (0: at q)")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each table, for programs")
@@ -39,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _watch(options: argparse.Namespace, console: Console) -> int:
-    async with ControlClient(options.bus) as client:
+    async with cluster_client.client_of(options) as client:
         if options.json:
             return await _print_json(client, options)
         view, keys = View(), asyncio.Queue[str](maxsize=16)
@@ -65,7 +67,7 @@ async def _watch(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-async def _print_json(client: ControlClient, options: argparse.Namespace) -> int:
+async def _print_json(client: Any, options: argparse.Namespace) -> int:
     shown = 0
     while True:
         print(msgspec.json.encode(await client.table()).decode(), flush=True)

@@ -19,23 +19,16 @@ from transports.bus import BusError, CallCancelled, Encoded, Message, Request, S
 
 log = logging.getLogger("three_mode.cluster")
 _KEPT = 4096  # broadcasts whose receipts can be asked for, of each direction
+_MEMBERS = 4096  # members whose last broadcast is remembered, before those that have left are forgotten
 _AGAIN = 0.2  # seconds until a subscription that failed is tried again
 _settled = decoder_for(SettledOrder)
 
 
 class Broadcasts:
-    """Both directions of broadcasts. `room()` is how many bytes the server takes, `flush` carries out actions, and
-    `dropped(topic, sender, payload)` takes a broadcast that is too large."""
+    """Both directions of broadcasts. `flush` carries out actions."""
 
-    def __init__(
-        self,
-        core: ClusterNode,
-        session: Session,
-        room: Callable[[], int],
-        flush: Callable[[], None],
-        dropped: Callable[[str, str, bytes], None],
-    ) -> None:
-        self._core, self._session, self._room, self._flush, self._dropped = core, session, room, flush, dropped
+    def __init__(self, core: ClusterNode, session: Session, flush: Callable[[], None]) -> None:
+        self._core, self._session, self._flush = core, session, flush
         self._wanted: frozenset[str] = frozenset()
         self._subscriptions: dict[str, Subscription] = {}
         self._changed = asyncio.Event()
@@ -83,10 +76,11 @@ class Broadcasts:
         if member == self._session.bus.id or self._last.get(member) == seq:
             return  # it came from another node, or for two patterns
         self._last[member] = seq
-        if len(message.raw) > self._room():
-            self._dropped(message.topic, message.sender, message.raw)
-            return
-        number = self._core.cast(message.topic, message.raw, sender=message.sender, trace=message.trace)
+        if len(self._last) > _MEMBERS:
+            here = self._session.bus.members()
+            self._last = {one: last for one, last in self._last.items() if one in here}
+        now, sender, trace = time.monotonic(), message.sender, message.trace
+        number = self._core.cast(now, message.topic, message.raw, sender=sender, trace=trace)
         if number:
             _keep(self._sent, (member, seq), number)
             self._flush()

@@ -6,10 +6,8 @@ from typing import Any
 from three_mode.agents.calling.session import Session
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.cluster.core.node import PEER_LOST
-from three_mode.errors import BadCall, PeerLost
+from three_mode.errors import PeerLost
 from transports.bus import BusError, CallCancelled, RemoteError, Request
-
-OVERHEAD = 8192  # bytes of a packet besides its payload: names, topic, trace
 
 
 def failure(session: Session, error: BusError, agent: str, handler: str) -> tuple[str, str, Any]:
@@ -30,14 +28,3 @@ def fail(request: Request, code: str, text: str, detail: Any) -> None:
             request.fail(code, text, detail)
     except CallCancelled:
         pass  # the caller has left
-
-
-def too_large(request: Request, room: int) -> BadCall:
-    """Return the error of a payload that the server does not take."""
-    return BadCall(
-        f"{request.to}.{request.topic}: {len(request.raw)} bytes are too many for a call to another node: "
-        f"the NATS server takes {room}",
-        hint="raise max_payload of nats-server, or send less at once",
-        agent=request.to,
-        handler=request.topic,
-    )

@@ -28,7 +28,7 @@ from three_mode.cluster.core import actions as act
 from three_mode.cluster.core.frames import BadPacket, Offer, OtherVersion, encode, read_packet
 from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.peers import HERE, LOST
-from three_mode.cluster.failures import OVERHEAD
+from three_mode.cluster.core.pieces import PIECE
 from three_mode.cluster.home import NodeHome
 from three_mode.cluster.kept import NatsStore
 from three_mode.cluster.names_here import NamesHere
@@ -41,18 +41,22 @@ from transports.bus import Bus, BusError, BusOptions, Request
 from transports.nats import NatsConnection, NatsError, NatsRefused, NatsUnreachable, NoJetStream
 
 log = logging.getLogger("three_mode.cluster")
+OVERHEAD = 8192  # bytes of a packet besides its payload: names, topic, trace
 _FIRST_LOOK = 2  # heartbeats that a node listens for others before it is open
+_LOOK = 0.02  # seconds until it is looked again whether all nodes are known
 _ENDS_WITHIN = 10.0  # seconds for agents that have lost their names
 
 
 class Gateway:
-    """Gateway of one node. `bus` is the name of its bus, `options` are those of the orchestrator's member."""
+    """Gateway of one node. `bus` is the name of its bus, `options` are those of the orchestrator's member; `kind` is
+    "program" for a program that joins, and has no agents."""
 
-    def __init__(self, cluster: Cluster, bus: str, options: BusOptions, home: NodeHome) -> None:
+    def __init__(self, cluster: Cluster, bus: str, options: BusOptions, home: NodeHome, kind: str = "node") -> None:
         self._cluster, self._bus_name, self._home = cluster, bus, home
         self._options = replace(options, label="gateway", on_error=self._bus_failed)
         self.name, self.node = cluster.names(bus)
-        self.core = ClusterNode(secrets.token_hex(8), self.node, time.monotonic(), cluster.timing)
+        self.core = ClusterNode(secrets.token_hex(8), self.node, time.monotonic(), cluster.timing, kind)
+        self.core.large.largest = options.payload_limit
         self.waiting: dict[int, PassedOn] = {}
         self._nats = NatsConnection(cluster.nats, self._nats_failed, self._nats_changed)
         self._nodes: dict[str, RemoteNode] = {}
@@ -65,10 +69,10 @@ class Gateway:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._offer = cluster.offer(home.hosts)
         self._all, self._direct = f"3m.{self.name}.all", f"3m.{self.name}.node."
-        self._session: Session
+        self._session: Session | None = None
         self._names: NamesHere
         self._served: Served
-        self._broadcasts: Broadcasts
+        self._broadcasts: Broadcasts | None = None
         self.placement: Placement
 
     # start and end ----------------------------------------------------------------------------------------------------
@@ -80,6 +84,7 @@ class Gateway:
             raise MissingExtra.of(error.name or "nats-py", "cluster") from None
         except NatsError as error:
             raise _ours(error) from None
+        self._fit_pieces()
         try:
             self._bus = bus = await Bus.join(self._bus_name, self._options)
             self._session = session = Session(bus)
@@ -92,7 +97,6 @@ class Gateway:
                 self._offer,
                 self._cluster.alone,
                 self._foreign,
-                lambda: self.room,
                 self.flush,
             )
             self._served = Served(
@@ -100,11 +104,10 @@ class Gateway:
                 session,
                 self._names.roles,
                 self._names.hosts,
-                lambda: self.room,
                 self.flush,
                 self.placement.taker.begin,
             )
-            self._broadcasts = Broadcasts(self.core, session, lambda: self.room, self.flush, self._dropped)
+            self._broadcasts = Broadcasts(self.core, session, self.flush)
             await bus.register(host_name(f"gateway-{self.node}"), self._on_host_request)
             self._opening = True
             await self._nats.subscribe(self._all, self._arrived)
@@ -134,7 +137,7 @@ class Gateway:
         """Leave the cluster: the others are told. The connection is there still, for what agents keep at their end."""
         if self._closed:
             return
-        if self._bus is not None and hasattr(self, "_broadcasts"):
+        if self._broadcasts is not None:
             await self.placement.end_agents()
             self.core.leave(time.monotonic())
             self.flush()
@@ -145,7 +148,7 @@ class Gateway:
             if not request.done:
                 request.fail(*wire_errors.to_wire(ModeUnavailable("this node leaves its cluster")))
         self.waiting.clear()
-        if self._bus is not None and hasattr(self, "_broadcasts"):
+        if self._broadcasts is not None:
             await self.placement.close()
             self._names.close()
             await self._served.close()
@@ -154,7 +157,7 @@ class Gateway:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
         if self._bus is not None:
-            if hasattr(self, "_session"):
+            if self._session is not None:
                 self._session.close()
             await self._bus.leave()
 
@@ -167,21 +170,32 @@ class Gateway:
 
     # what the orchestrator asks ---------------------------------------------------------------------------------------
     @property
-    def room(self) -> int:
-        """Bytes of a payload that the server takes."""
-        return max(1024, self._nats.max_payload - OVERHEAD) if self._nats.connected else 2**31
+    def _casts(self) -> Broadcasts:
+        assert self._broadcasts is not None
+        return self._broadcasts
 
     def nodes(self) -> list[NodeReport]:
         """Return this node and the others that are known."""
         core = self.core
-        own = self._offer
-        found = [NodeReport(self.node, core.id, "this one", len(core.own.claims), own.hosts, own.labels, own.allow)]
+        own, agents = self._offer, len(core.own.claims)
+        found = [NodeReport(self.node, core.id, "this one", agents, core.kind, own.hosts, own.labels, own.allow)]
         for peer in core.nodes():
             state = "here" if peer.state == HERE else "lost" if peer.state == LOST else "suspected"
             view = core.names.get(peer.id)
             agents, offer = (len(view.claims), view.around.offer) if view is not None else (0, Offer())
-            found.append(NodeReport(peer.name, peer.id, state, agents, offer.hosts, offer.labels, offer.allow))
+            found.append(
+                NodeReport(peer.name, peer.id, state, agents, peer.kind, offer.hosts, offer.labels, offer.allow)
+            )
         return found
+
+    async def meet(self, within: float) -> bool:
+        """Wait until the agents of all nodes can be called; return whether there is any node."""
+        ends = time.monotonic() + within
+        while not (self.core.knows_all_names and all(node.in_step for node in self._nodes.values())):
+            if time.monotonic() >= ends:
+                break
+            await asyncio.sleep(_LOOK)
+        return any(peer.kind == "node" for peer in self.core.nodes())
 
     def listeners(self, topic: str) -> dict[str, int]:
         """Return the gateway's member of the bus, and how many agents of other nodes listen to a topic."""
@@ -230,6 +244,10 @@ class Gateway:
         else:
             self._complain(node, str(error))
 
+    def _fit_pieces(self) -> None:
+        """Cut payloads so that the server takes each piece."""
+        self.core.large.piece = min(PIECE, max(1024, self._nats.max_payload - OVERHEAD))
+
     def _complain(self, about: str, text: str) -> None:
         if about not in self._complained and len(self._complained) < 1000:
             self._complained.add(about)
@@ -268,6 +286,8 @@ class Gateway:
     def _peer_changed(self, action: act.PeerChanged) -> None:
         node, name, happened = action.node, action.name, self._home.happened
         self.placement.peer_changed(action)
+        if action.state != "joined" and node not in self._nodes:
+            return  # it was never known by its name
         match action.state:
             case "joined":
                 if name == self.node:
@@ -341,7 +361,7 @@ class Gateway:
         act.PeerChanged: _peer_changed,
         act.NamesShown: _names_shown,
         act.NamesHidden: _names_hidden,
-        act.PatternsChanged: lambda self, action: self._broadcasts.listen(action.patterns),
+        act.PatternsChanged: lambda self, action: self._casts.listen(action.patterns),
         act.EndAgents: _end_agents,
         act.DeliverTell: lambda self, action: self._served.tell(action.node, action.frame),
         act.BeginCall: lambda self, action: self._served.begin(action.node, action.frame),
@@ -352,26 +372,18 @@ class Gateway:
         act.CallEnded: _call_back,
         act.CallFailed: _call_back,
         act.TellLost: _tell_lost,
-        act.DeliverCast: lambda self, action: self._broadcasts.deliver(action.node, action.frame),
+        act.DeliverCast: lambda self, action: self._casts.deliver(action.node, action.frame),
         act.FramesMissing: _missing,
-        act.CountCast: lambda self, action: self._broadcasts.count(action.node, action.frame),
-        act.CastSettled: lambda self, action: self._broadcasts.settled(action),
+        act.CountCast: lambda self, action: self._casts.count(action.node, action.frame),
+        act.CastSettled: lambda self, action: self._casts.settled(action),
     }
 
     # the bus and NATS -------------------------------------------------------------------------------------------------
     def _on_host_request(self, request: Request) -> None:
         if request.topic == "settled":
-            self._broadcasts.settle(request)
+            self._casts.settle(request)
         elif not request.tells:
             request.fail(*wire_errors.to_wire(NoSuchAgent(f"a gateway takes no order {request.topic!r}")))
-
-    def dead_letter(self, request: Request, code: str, reason: str) -> None:
-        """Make a dead letter of a message that cannot be passed on."""
-        self._home.dead_letter(request.to, request.topic, request.sender, code, reason, request.raw)
-
-    def _dropped(self, topic: str, sender: str, payload: bytes) -> None:
-        reason = f"{len(payload)} bytes are too many for other nodes: the NATS server takes {self.room}"
-        self._home.dead_letter(topic, "broadcast", sender, "too_large", reason, payload)
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -386,6 +398,8 @@ class Gateway:
         self._complain(f"{type(error).__name__}: {error}", f"NATS: {error}")
 
     def _nats_changed(self, connected: bool) -> None:
+        if connected:
+            self._fit_pieces()
         log.warning(
             "cluster %s, node %s: %s %s",
             self.name,

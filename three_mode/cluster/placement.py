@@ -23,8 +23,7 @@ _END_WITHIN = 5.0  # seconds for agents on other nodes, once this one leaves
 class Placement:
     """Both sides of placing at one node: `placer` and `spawning` give orders, `taker` does those of others.
 
-    `foreign()` are the members of the bus that stand for other nodes, `room()` is how many bytes the server takes, and
-    `flush` carries out actions.
+    `foreign()` are the members of the bus that stand for other nodes, and `flush` carries out actions.
     """
 
     def __init__(
@@ -36,14 +35,13 @@ class Placement:
         offer: Offer,
         alone: str,
         foreign: Callable[[], set[str]],
-        room: Callable[[], int],
         flush: Callable[[], None],
     ) -> None:
         self._core, self._cluster = core, cluster
         self._placing, self._echo = Placing(core), Echo(core.timing)
         clearing = Clearing(core, bus, foreign, flush)
         self.taker = OrderTaker(core, self._placing, home, offer, alone, clearing, flush)
-        self.placer = Placer(core, self._placing, home, offer, clearing, room, flush, self.taker.reported)
+        self.placer = Placer(core, self._placing, home, offer, clearing, flush, self.taker.reported)
         self.spawning = ClusterSpawning(self.placer, cluster)
         self._look_at = 0.0
 

@@ -37,14 +37,14 @@ from three_mode.cluster.core.placing import (
 )
 from three_mode.cluster.core.plan import PlacingNode
 from three_mode.cluster.home import NodeHome
-from three_mode.errors import BadCall, DeadlineExceeded, PeerLost, ThreeModeError
+from three_mode.errors import DeadlineExceeded, PeerLost, ThreeModeError
 from three_mode.messages import decode_error
 
 log = logging.getLogger("three_mode.cluster")
 
 
 class Placer:
-    """The orders that one node gives. `room()` is how many bytes the server takes, `flush` carries out actions, and
+    """The orders that one node gives. `flush` carries out actions, and
     `reported` takes the answers to reports of agents that have ended here."""
 
     def __init__(
@@ -54,12 +54,11 @@ class Placer:
         home: NodeHome,
         offer: Offer,
         clearing: Clearing,
-        room: Callable[[], int],
         flush: Callable[[], None],
         reported: Callable[[EndedOrder, Answer], None],
     ) -> None:
         self.core, self.placing, self.home, self._offer = core, placing, home, offer
-        self._clearing, self._room, self.flush, self._reported = clearing, room, flush, reported
+        self._clearing, self.flush, self._reported = clearing, flush, reported
         self.kinds: dict[str, tuple[type, Restart]] = {}
         """Group -> its class in this process, and its policy."""
         self.refusals: dict[str, dict[str, str]] = {}
@@ -88,12 +87,6 @@ class Placer:
     # orders -----------------------------------------------------------------------------------------------------------
     def give(self, node: str, order: Order, within: float) -> asyncio.Future[Answer]:
         """Give an order; the future has its answer, or the exception that it raised here."""
-        size = len(encode_order(order))
-        if node != self.core.id and size > self._room():
-            raise BadCall(
-                f"an order of {size} bytes is too large for another node: the NATS server takes {self._room()}",
-                hint="raise max_payload of nats-server, or have the agents ask for large arguments",
-            )
         future = self._waiting[order.number] = asyncio.get_running_loop().create_future()
         self.placing.give(time.monotonic(), node, order, within)
         self.happened()

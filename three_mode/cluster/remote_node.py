@@ -7,23 +7,26 @@ process of an agent dies.
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from three_mode.agents.calling.node_tables import TABLE
 from three_mode.agents.handlers.codec import encode
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import HostSettled, host_name
 from three_mode.cluster.core.actions import CallAnswered, CallEnded, CallFailed, CallPart
 from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.shown import ROLE
-from three_mode.cluster.failures import fail, too_large
+from three_mode.cluster.failures import fail
 from three_mode.errors import NoSuchAgent
-from transports.bus import Bus, BusError, BusOptions, CallCancelled, Encoded, Kind, NameTaken, Request
+from transports.bus import Bus, BusError, BusOptions, CallCancelled, Encoded, NameTaken, Overloaded, Request
 
 log = logging.getLogger("three_mode.cluster")
 _AGAIN = 0.1  # seconds until names that are taken are tried again
 _NAMES_AT_ONCE = 5000
+_ROOM_AGAIN = 0.005  # seconds until it is looked again for room for an answer
 _LEAVE_WITHIN = 0.5  # seconds for errors that are on their way to callers
 
 
@@ -34,16 +37,9 @@ class NodeCalls(Protocol):
     waiting: dict[int, "PassedOn"]
     """Calls of this node at others, by their ids."""
 
-    @property
-    def room(self) -> int:
-        """Bytes of a payload that the server takes."""
-        ...
-
     def flush(self) -> None:
         """Carry out what the core asks for."""
         ...
-
-    def dead_letter(self, request: Request, code: str, reason: str) -> None: ...
 
 
 class PassedOn(Request, eq=False):
@@ -51,6 +47,8 @@ class PassedOn(Request, eq=False):
 
     call: int = 0
     grant: Callable[[int, int], None] | None = None
+    backlog: deque[CallAnswered | CallPart | CallEnded | CallFailed] | None = None
+    """What waits for room, if something does."""
 
     def credit(self, count: int) -> None:
         """Let the stream send more parts: its own end here, and the agent there."""
@@ -59,9 +57,25 @@ class PassedOn(Request, eq=False):
             self.grant(self.call, count)
 
     def take(self, action: CallAnswered | CallPart | CallEnded | CallFailed) -> None:
-        """Pass on what came back."""
+        """Pass on what came back, in order; where the caller's inbox has no room for it, as soon as it has."""
+        if self.backlog is not None:
+            self.backlog.append(action)
+        elif not self._passes(action):
+            self.backlog = deque([action])
+            asyncio.get_running_loop().call_later(_ROOM_AGAIN, self._again)
+
+    def _again(self) -> None:
+        while self.backlog and not self.done and not self.cancelled and self.remaining():
+            if not self._passes(self.backlog[0]):
+                asyncio.get_running_loop().call_later(_ROOM_AGAIN, self._again)
+                return
+            self.backlog.popleft()
+        self.backlog = None
+
+    def _passes(self, action: CallAnswered | CallPart | CallEnded | CallFailed) -> bool:
+        """Pass one on; return False where there is no room."""
         if self.done:
-            return
+            return True
         try:
             match action:
                 case CallAnswered():
@@ -76,8 +90,15 @@ class PassedOn(Request, eq=False):
                     fail(self, action.code, action.text, action.detail)
         except CallCancelled:
             pass  # the caller has left
+        except Overloaded:
+            return False
         except BusError as error:
-            fail(self, *wire_errors.to_wire(wire_errors.from_bus(error, self.to, self.topic)))
+            if isinstance(action, CallFailed):
+                return True  # this member leaves the bus
+            return self._passes(
+                CallFailed(self.call, *wire_errors.to_wire(wire_errors.from_bus(error, self.to, self.topic)))
+            )
+        return True
 
 
 class RemoteNode:
@@ -97,6 +118,11 @@ class RemoteNode:
     def member(self) -> str:
         """Id of the bus's member; empty while the node is away."""
         return self._bus.id if self._bus is not None else ""
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the names that can be called are those that are wanted."""
+        return not self._present or self._registered == self._wanted
 
     # what the core says of it -----------------------------------------------------------------------------------------
     def appear(self) -> None:
@@ -185,8 +211,8 @@ class RemoteNode:
         self._pass_on(request, to.partition("@")[0] if to.startswith(ROLE) else to)
 
     def _on_host_request(self, request: PassedOn) -> None:
-        """Pass a gather on; what else hosts are asked is no matter of another node's."""
-        if request.topic == "gather":
+        """Pass on a gather, or the question for the table; what else hosts are asked is no matter of another node's."""
+        if request.topic in ("gather", TABLE):
             self._pass_on(request, "")
         elif request.topic == "settled":  # the gateway answers for all nodes
             request.reply(Encoded(encode(HostSettled(0, 0, 0))))
@@ -196,14 +222,7 @@ class RemoteNode:
 
     def _pass_on(self, request: PassedOn, to: str) -> None:
         gateway, now = self._gateway, time.monotonic()
-        core, room = gateway.core, gateway.room
-        if len(request.raw) > room:
-            error = too_large(request, room)
-            if request.kind is Kind.SEND:
-                gateway.dead_letter(request, "too_large", error.message)
-            else:
-                request.fail(*wire_errors.to_wire(error))
-            return
+        core = gateway.core
         if request.tells:
             core.tell(now, self.node, to, request.topic, request.raw, sender=request.sender, trace=request.trace)
             gateway.flush()

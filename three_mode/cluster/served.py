@@ -4,26 +4,31 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from importlib import import_module
 
 import msgspec
 
 from three_mode.agents.calling.gather import decode_part
+from three_mode.agents.calling.node_tables import TABLE, pages
 from three_mode.agents.calling.roles import Roles
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.agents.wire.orders import GatherOrder
+from three_mode.agents.wire.orders import ORCHESTRATOR, GatherOrder, Table
 from three_mode.cluster.core.frames import AskFrame, TellFrame
 from three_mode.cluster.core.node import NO_SUCH_NAME, ClusterNode
 from three_mode.cluster.core.orders import ORDER
 from three_mode.cluster.core.shown import ROLE
 from three_mode.cluster.failures import failure
-from three_mode.errors import BadResult, NoSuchAgent, ThreeModeError
+from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.messages import encode_error
 from transports.bus import BusError, Call, Encoded, Message
 
 log = logging.getLogger("three_mode.cluster")
 _order = decoder_for(GatherOrder)
+_whole_table = decoder_for(Table)
+_HOSTS_SHARE = 0.6  # of the time for a table, in which hosts have to answer
+_BUSY = 0.005  # seconds until it is looked again whether a large part may be sent
 
 Key = tuple[str, int]
 
@@ -53,8 +58,7 @@ class ServedStream:
 
 class Served:
     """The calls of other nodes. `session` is that of the gateway's own member, `roles` are those of this node,
-    `hosts()` its hosts by their members, `room()` how many bytes the server takes; `flush` carries out actions,
-    and `order` takes orders to this node itself."""
+    `hosts()` its hosts by their members; `flush` carries out actions, and `order` takes orders to this node itself."""
 
     def __init__(
         self,
@@ -62,13 +66,11 @@ class Served:
         session: Session,
         roles: Roles,
         hosts: Callable[[], dict[str, str]],
-        room: Callable[[], int],
         flush: Callable[[], None],
         order: Callable[[str, AskFrame], None],
     ) -> None:
         self._core, self._session, self._roles, self._hosts = core, session, roles, hosts
-        self._order = order
-        self._room, self._flush = room, flush
+        self._order, self._flush = order, flush
         self._calls: dict[Key, Call] = {}
         self._streams: dict[Key, ServedStream] = {}
 
@@ -92,10 +94,11 @@ class Served:
         if not frame.to and frame.topic == ORDER and not frame.credit:
             self._order(node, frame)
         elif not frame.to:
-            if frame.topic != "gather" or not frame.credit:
+            ordered = {"gather": self._gather, TABLE: self._table}.get(frame.topic)
+            if ordered is None or not frame.credit:
                 self._core.fail(time.monotonic(), *key, NO_SUCH_NAME, f"a node takes no order {frame.topic!r}")
                 return
-            self._start(key, frame, self._gather(frame))
+            self._start(key, frame, ordered(frame))
         elif frame.credit:
             self._start(key, frame, self._parts(frame))
         else:
@@ -126,19 +129,8 @@ class Served:
         now = time.monotonic()
         if isinstance(result, BusError):
             self._core.fail(now, *key, *failure(self._session, result, frame.to, frame.topic))
-        elif len(result.raw) > self._room():
-            self._core.fail(now, *key, *wire_errors.to_wire(self._too_large(frame, len(result.raw))))
         else:
             self._core.answer(now, *key, result.raw)
-
-    def _too_large(self, frame: AskFrame, size: int) -> BadResult:
-        return BadResult(
-            f"{frame.to}.{frame.topic} answered {size} bytes, which are too many for another node: "
-            f"the NATS server takes {self._room()}",
-            hint="raise max_payload of nats-server, or answer with a stream",
-            agent=frame.to,
-            handler=frame.topic,
-        )
 
     # streams ----------------------------------------------------------------------------------------------------------
     def _start(self, key: Key, frame: AskFrame, parts: AsyncIterator[bytes]) -> None:
@@ -149,9 +141,9 @@ class Served:
         core = self._core
         try:
             async for part in parts:
-                if len(part) > self._room():
-                    raise self._too_large(frame, len(part))
                 await stream.room()
+                while core.large.busy(key[0], len(part)):  # noqa: ASYNC110  # the core, which has no I/O, tells nobody
+                    await asyncio.sleep(_BUSY)
                 core.part(time.monotonic(), *key, part)
                 self._flush()
             core.end(time.monotonic(), *key)
@@ -248,6 +240,13 @@ class Served:
             ]
             await answers.put(encode(failed))
         await answers.put(None)
+
+    async def _table(self, frame: AskFrame) -> AsyncIterator[bytes]:
+        """Ask this node's orchestrator for its hosts and agents."""
+        hosts = encode(_HOSTS_SHARE * frame.within)
+        reply = await self._session.bus.ask(ORCHESTRATOR, Encoded(hosts), topic="table_here", within=frame.within)
+        for page in pages(_whole_table(reply.raw), import_module("three_mode").__version__):
+            yield page
 
     # their end --------------------------------------------------------------------------------------------------------
     def cancel(self, node: str, id_: int) -> None:

@@ -15,9 +15,9 @@ _AREAS: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
 )
 
 
-def checkup() -> Iterator[Check]:
-    """Runs all checks. A check that raises becomes a finding itself, and does not end the others."""
-    for area, checks in _AREAS:
+def checkup(more: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = ()) -> Iterator[Check]:
+    """Runs all checks, and more. A check that raises becomes a finding itself, and does not end the others."""
+    for area, checks in (*_AREAS, *more):
         try:
             yield from checks()
         except Exception as error:  # noqa: BLE001  (reported as a finding, with its type)

@@ -7,6 +7,7 @@ from transports.nats.connection import NatsConnection
 from transports.nats.errors import NatsError, NatsRefused, NatsUnreachable, NoJetStream, OtherRevision
 from transports.nats.key_values import KeyValues
 from transports.nats.options import NatsOptions
+from transports.nats.server_info import NatsServerInfo
 
 __all__ = [
     "KeyValues",
@@ -14,6 +15,7 @@ __all__ = [
     "NatsError",
     "NatsOptions",
     "NatsRefused",
+    "NatsServerInfo",
     "NatsUnreachable",
     "NoJetStream",
     "OtherRevision",

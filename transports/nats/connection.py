@@ -13,6 +13,7 @@ from typing import Any
 
 from transports.nats.errors import NatsError, NatsRefused, NatsUnreachable
 from transports.nats.options import NatsOptions
+from transports.nats.server_info import NatsServerInfo
 
 _REFUSALS = ("authorization violation", "authentication", "user authentication", "permissions violation", "nkey")
 _AGAIN = 0.25  # seconds between attempts to reach the server again
@@ -52,6 +53,26 @@ class NatsConnection:
     def client(self) -> Any:
         """The client of nats-py that has the connection now, another one after each loss; None where there is none."""
         return self._client if self.connected else None
+
+    @property
+    def server(self) -> NatsServerInfo:
+        """What the server says of itself."""
+        said = self._client._server_info
+        return NatsServerInfo(
+            str(said.get("version", "")),
+            int(said.get("max_payload", 0)),
+            bool(said.get("jetstream", False)),
+            bool(said.get("tls_required", False) or self.options.servers[0].startswith("tls")),
+        )
+
+    async def round_trip(self, within: float = 2.0) -> float:
+        """Return the seconds until the server answers a ping; NatsError where it does not in time."""
+        begun = asyncio.get_running_loop().time()
+        try:
+            await self._client.flush(timeout=max(1, round(within)))
+        except _caught() as error:
+            raise self._error(error) from None
+        return asyncio.get_running_loop().time() - begun
 
     # opening and closing ----------------------------------------------------------------------------------------------
     async def open(self) -> None:

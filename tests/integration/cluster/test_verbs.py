@@ -16,7 +16,6 @@ from three_mode.agents import AgentGroup, join
 from three_mode.cluster import NodeTiming
 from three_mode.errors import (
     BadCall,
-    BadResult,
     CallCycle,
     ConfigurationError,
     DeadlineExceeded,
@@ -189,15 +188,6 @@ async def test_gather_and_roles_reach_the_other_node(two: Two) -> None:
     named = {await two.here.any("scout").ask(Scout.who, within=20) for _ in range(9)}
     assert named <= {"scout/0", "scout/1", "scout/2"}
     assert len(named) > 1
-
-
-@on_each_server
-async def test_a_payload_that_the_server_does_not_take_is_an_error_at_the_caller(two: Two) -> None:
-    with pytest.raises(BadCall, match="max_payload"):
-        await two.scouts[0].ask("add", bytes(2_000_000), within=20)
-    with pytest.raises(BadResult, match="max_payload"):
-        await two.scouts[0].ask(Scout.big, 2_000_000, within=20)
-    assert len(await two.scouts[0].ask(Scout.big, 900_000, within=20)) == 900_000
 
 
 async def test_programs_that_join_one_bus_reach_agents_of_all_nodes(two: Two) -> None:

@@ -73,6 +73,8 @@ class PlacedHistory(History):
     def start(self, name: str) -> None:
         self._starts += 1
         node = SimNode(self, name, self._starts)
+        if not self.in_order:  # orders come whole there, as small ones do
+            node.core.large.piece = node.core.large.window = 1 << 18
         self.nodes.append(node)
         self.takers[node.id] = Taker()
         self.takers[node.id].refuses = name == "c" and self.chance.random() < 0.3

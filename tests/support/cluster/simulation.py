@@ -5,20 +5,23 @@ duplicated; nodes that are parted, die and come back. Everything follows from a 
 nodes are also stopped and go on, some after the others have forgotten them. The promises:
 
 - no tell and no call begins twice, and no stream has a part twice, too few, or out of order
+- payloads arrive as they went, also those that are cut into pieces; tells of one agent to one other, and broadcasts of
+  one sender, come in order
 - no silent loss: a tell arrived or is told as lost; a broadcast arrived or is in a gap; never both
 - a message is handled by the incarnation that it was sent to, and by no other; no two have one epoch
 - each call ends once, at its deadline at the latest; each receipt is settled in its time; or, of a node that is
   stopped, as soon as it goes on
-- once the network is whole again, all nodes agree on who has each name, and nothing is left waiting
+- once the network is whole again, all nodes agree on who has each name, and nothing is left waiting, nor half a payload
 """
 
 import heapq
 import random
+import zlib
 from collections.abc import Callable
 from typing import ClassVar
 
 from three_mode.cluster.core import actions as act
-from three_mode.cluster.core.frames import CountFrame, Packet, Surroundings, encode, read_packet
+from three_mode.cluster.core.frames import CountFrame, LargeCastFrame, Packet, Surroundings, encode, read_packet
 from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.timing import NodeTiming
 
@@ -28,6 +31,8 @@ QUIET = 8.0  # seconds after them, in which the network is whole
 STEPS = 20_000  # steps of a history at most; most have about 700
 NAMES = ("scout/0", "scout/1", "judge/0")
 PATTERNS = {"scout": ("news.*",)}
+PIECE, WINDOW = 16, 48  # bytes of a piece, and of pieces under way
+SIZES = ((4,), (4,), (4, 4, 16, 17, 150))  # bytes of payloads, of one history
 
 
 class Broken(AssertionError):
@@ -40,6 +45,7 @@ class SimNode:
     def __init__(self, world: "History", name: str, number: int) -> None:
         self.world, self.name, self.id = world, name, f"{name}-{number}"
         self.core = ClusterNode(self.id, name, world.now, TIMING)
+        self.core.large.piece, self.core.large.window = PIECE, WINDOW
         self.alive = True
         self.agents: dict[str, str] = {}  # name -> incarnation
         self.calls: dict[int, Call] = {}
@@ -118,12 +124,18 @@ class History:
         self.tells: dict[str, str] = {}  # text -> what became of it: sent, handled, missing, unknown
         self.tell_from: dict[str, SimNode] = {}
         self.calls: dict[str, Call] = {}
-        self.casts: dict[tuple[str, int], set[str]] = {}
+        self.casts: dict[tuple[str, int], str] = {}  # node and number -> sender
+        self.cast_to: dict[tuple[str, int], set[str]] = {}  # of those that go in pieces: to whom
+        self.whole = 0  # tells and broadcasts that came in pieces
+        self.latest: dict[tuple[str, ...], int] = {}
         self.whole = False
         self.parted: set[frozenset[str]] = set()
         self.loss, self.twice = chance.choice((0.0, 0.02, 0.2)), chance.choice((0.0, 0.1))
         self.slowest = chance.choice((0.01, 0.3, 1.5))
-        self.in_bytes = chance.random() < 0.1
+        self.in_bytes, self.sizes = chance.random() < 0.1, chance.choice(SIZES)
+        # A network that reorders leaves few payloads whole that go in pieces.
+        self.in_order = len(self.sizes) > 1 and chance.random() < 0.8
+        self._arrived: dict[tuple[str, str], float] = {}
         self.nodes: list[SimNode] = []
         self._starts = 0
         for name in "abc"[: chance.choice((2, 2, 3))]:
@@ -149,6 +161,20 @@ class History:
                 raise Broken(f"after {STEPS} steps it is {self.now:.3f} s: the nodes never rest")
         self._check_end()
         return self
+
+    def payload(self, text: str) -> bytes:
+        """Return the payload of a message: it follows from its text."""
+        size = self.sizes[zlib.crc32(text.encode()) % len(self.sizes)]
+        return bytes(ord(text[0]) + place % 7 for place in range(size))
+
+    def check_payload(self, text: str, payload: bytes) -> None:
+        if payload != self.payload(text):
+            raise Broken(f"{text} has another payload than it went with: {len(payload)} bytes")
+
+    def check_order(self, number: int, *flow: str) -> None:
+        if number <= self.latest.get(flow, 0):
+            raise Broken(f"{number} comes after {self.latest[flow]} out of order, of {flow}")
+        self.latest[flow] = number
 
     def unique(self, what: str) -> str:
         self._count += 1
@@ -182,7 +208,7 @@ class History:
         within = self.chance.choice((0.05, 0.8, 4.0))
         call = Call(self.unique("call"), owner, self.now + within, credit)
         to = self.chance.choice((name, name, "any:helper"))
-        id_ = node.core.ask(self.now, owner, to, call.text, b"question", within, credit=credit)
+        id_ = node.core.ask(self.now, owner, to, call.text, self.payload(call.text), within, credit=credit)
         self.calls[call.text] = node.calls[id_] = call
         if self.chance.random() < 0.15:
             node.at(self.now + self.chance.random(), lambda: self._cancel(node, id_))
@@ -197,20 +223,23 @@ class History:
             node.done()
 
     def _tell(self, node: SimNode) -> None:
+        name = self.chance.choice(NAMES)
         for _ in range(self.chance.choice((1, 1, 5))):
-            name = self.chance.choice(NAMES)
             owner = node.core.owner(name)
             if owner is not None:
                 text = self.unique("tell")
                 self.tells[text], self.tell_from[text] = "sent", node
-                node.core.tell(self.now, owner, name, text, b"news")
+                node.core.tell(self.now, owner, name, text, self.payload(text))
 
     def _cast(self, node: SimNode) -> None:
-        number = node.core.cast("news.eu", b"news")
-        if number:
-            self.casts[node.id, number] = set()
-            if self.chance.random() < 0.5:
-                self._settle(node, number)
+        sender = self.chance.choice(("x", "y"))
+        for _ in range(self.chance.choice((1, 1, 4))):
+            payload = self.payload(f"cast-{node.id}-{node.core.casting.own.last + 1}")
+            number = node.core.cast(self.now, "news.eu", payload, sender=sender)
+            if number:
+                self.casts[node.id, number] = sender
+                if self.chance.random() < 0.5:
+                    self._settle(node, number)
 
     def _settle(self, node: SimNode, number: int) -> None:
         self._count += 1
@@ -271,6 +300,8 @@ class History:
     # the network ------------------------------------------------------------------------------------------------------
     def _send(self, sender: SimNode, action: act.SendPacket) -> None:
         packet = action.packet
+        if isinstance(packet.frame, LargeCastFrame):
+            self.cast_to[sender.id, packet.frame.number] = set(packet.frame.links)
         for node in self.nodes:
             if node is sender or not node.alive or packet.to not in ("", node.id):
                 continue
@@ -289,7 +320,11 @@ class History:
             node.core.handle(self.now, packet)
             node.done()
 
-        node.at(self.now + delay, arrive)
+        at = self.now + delay
+        if self.in_order:
+            way = (packet.sender, node.id)
+            self._arrived[way] = at = max(at, self._arrived.get(way, 0.0))
+        node.at(at, arrive)
 
     # what the cores ask for -------------------------------------------------------------------------------------------
     def _peer_changed(self, node: SimNode, action: act.PeerChanged) -> None:
@@ -308,6 +343,9 @@ class History:
         text = action.frame.topic
         if self.tells[text] in ("handled", "missing"):
             raise Broken(f"{text} is handled after it was {self.tells[text]}")
+        self.check_payload(text, action.frame.payload)
+        self.whole += len(action.frame.payload) > PIECE
+        self.check_order(int(text.partition("-")[2]), self.tell_from[text].id, action.frame.to, node.id)
         self.tells[text] = "handled"
 
     def _tell_lost(self, node: SimNode, action: act.TellLost) -> None:
@@ -324,6 +362,7 @@ class History:
         if call.begun:
             raise Broken(f"{call.text} begins twice")
         call.begun = True
+        self.check_payload(call.text, frame.payload)
         node.served[key] = call
         call.granted = frame.credit
         takes = self.chance.choice((0.0, 0.1, 2.0))
@@ -336,13 +375,13 @@ class History:
         if not call.credit:
             del node.served[key]
             if self.chance.random() < 0.2:
-                node.core.fail(self.now, *key, "failed", "it raised")
+                node.core.fail(self.now, *key, "failed", self.payload(f"failure of {call.text}").decode())
             else:
-                node.core.answer(self.now, *key, b"answer")
+                node.core.answer(self.now, *key, self.payload(f"answer to {call.text}"))
         elif call.sent < length:
             if call.granted > 0:
                 call.granted -= 1
-                node.core.part(self.now, *key, b"%d" % call.sent)
+                node.core.part(self.now, *key, b"%d " % call.sent + self.payload(f"part {call.sent} of {call.text}"))
                 call.sent += 1
             node.at(self.now + 0.05, lambda: self._work(node, key, length))
         else:
@@ -364,6 +403,10 @@ class History:
             raise Broken(f"call {action.id} of {node.id} ends twice")
         if self.now > max(call.ends, node.stopped_until) + 1e-6:
             raise Broken(f"{call.text} ended {self.now - call.ends:.3f} s after its deadline")
+        if isinstance(action, act.CallAnswered):
+            self.check_payload(f"answer to {call.text}", action.payload)
+        if isinstance(action, act.CallFailed) and action.code == "failed":
+            self.check_payload(f"failure of {call.text}", action.text.encode())
         if isinstance(action, act.CallEnded) and call.parts != list(range(call.sent)):
             raise Broken(f"{call.text} ended with the parts {call.parts} of {call.sent}")
 
@@ -371,7 +414,9 @@ class History:
         call = node.calls.get(action.id)
         if call is None:
             raise Broken(f"a part for call {action.id} of {node.id}, which has ended")
-        call.parts.append(int(action.payload))
+        place, _, rest = action.payload.partition(b" ")
+        call.parts.append(int(place))
+        self.check_payload(f"part {call.parts[-1]} of {call.text}", rest)
         if call.parts != list(range(len(call.parts))):
             raise Broken(f"{call.text} has the parts {call.parts}")
         node.core.grant(self.now, action.id, 1)
@@ -387,6 +432,9 @@ class History:
         if number in numbers or any(first <= number <= last for first, last in gaps):
             raise Broken(f"broadcast {number} of {action.node} comes again, or after it was told as lost")
         numbers.append(number)
+        self.check_payload(f"cast-{action.node}-{number}", action.frame.payload)
+        self.whole += len(action.frame.payload) > PIECE
+        self.check_order(number, action.node, "casts of", action.frame.sender, node.id)
 
     def _missing(self, node: SimNode, action: act.FramesMissing) -> None:
         if action.casts:
@@ -442,6 +490,9 @@ class History:
                 raise Broken(f"{node.id} still waits: {list(node.calls)}, {list(node.settling)}")
             if node.core.waiting:
                 raise Broken(f"the core of {node.id} still waits for {node.core.waiting} calls")
+            left = (node.core.large.waiting, node.core.large.under_way, node.core.large.incomplete)
+            if any(left):
+                raise Broken(f"{node.id} has large payloads left: {left}")
         self._check_names(alive)
         self._check_casts(alive)
 
@@ -460,12 +511,14 @@ class History:
         for sender in alive:
             sent = [number for node, number in self.casts if node == sender.id]
             for node in alive:
-                view = node.core._casts_of.get(sender.id)
+                view = node.core.casting.of.get(sender.id)
                 if node is sender or view is None:
                     continue
                 told = node.delivered.get(sender.id, ())
                 gaps = node.gaps.get(sender.id, ())
                 for number in sent:
+                    if node.id not in self.cast_to.get((sender.id, number), {node.id}):
+                        continue  # it had no listeners there
                     known = number <= view.before or number in told
                     if not known and not any(first <= number <= last for first, last in gaps):
                         raise Broken(f"broadcast {number} of {sender.id} did not come to {node.id}, in silence")

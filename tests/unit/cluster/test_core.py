@@ -237,7 +237,7 @@ def test_a_receipt_counts_a_node_that_does_not_answer_as_unreachable() -> None:
     one, other = two()
     other.surround(Surroundings((), {"scout": ("news.*",)}))
     pass_on(0.5, one, other)
-    number = one.cast("news.eu", b"")
+    number = one.cast(0.5, "news.eu", b"")
     one.settle(0.5, 1, number, "news.eu", 1.0)
     one.take()
     one.tick(1.5)
@@ -255,14 +255,14 @@ def test_broadcasts_to_what_only_a_lost_node_listens_to_count_it_as_unreachable_
         one.tick(now)
         changes += one.take()
     assert not any(isinstance(change, act.PatternsChanged) for change in changes)
-    one.settle(now, 7, one.cast("news.eu", b"news"), "news.eu", 1.0)
+    one.settle(now, 7, one.cast(now, "news.eu", b"news"), "news.eu", 1.0)
     assert act.CastSettled(7, 0, 0, 0, 0, 0, 1, ("b",)) in one.take()
     while now < 2 * TIMING.remembered and act.PatternsChanged(frozenset()) not in changes:
         now += TIMING.heartbeat
         one.tick(now)
         changes += one.take()
     assert act.PatternsChanged(frozenset()) in changes
-    assert one.cast("news.eu", b"news") == 0
+    assert one.cast(now, "news.eu", b"news") == 0
 
 
 def test_thousands_of_names_travel_in_parts() -> None:

@@ -54,7 +54,7 @@ def test_what_is_written_is_read(packet: Packet) -> None:
 
 def test_every_kind_of_frame_has_a_number_of_its_own() -> None:
     numbers = [kind.__struct_config__.tag for kind in KINDS]
-    assert sorted(numbers) == list(range(1, len(KINDS) + 1))
+    assert len(set(numbers)) == len(KINDS)
 
 
 @given(some.binary(max_size=64))

@@ -11,10 +11,13 @@ import pytest
 
 from tests.support.cluster.simulation import Broken, History, LongHistory
 from three_mode.cluster.core.calls import OutCalls
-from three_mode.cluster.core.casts import CastsOf
+from three_mode.cluster.core.casts import CastsOf, ComingCasts
+from three_mode.cluster.core.frames import PieceFrame
+from three_mode.cluster.core.large import LargeFrames
 from three_mode.cluster.core.links import LinkIn, LinkOut
 from three_mode.cluster.core.names import NamesOf, OwnNames
 from three_mode.cluster.core.node import ClusterNode
+from three_mode.cluster.core.pieces import Assembly, PiecesIn, PiecesOut
 
 HISTORIES = 10_000
 CHUNK = 1_000
@@ -54,7 +57,8 @@ def test_histories_have_what_they_are_for() -> None:
     assert sum(became == "handled" for one in played for became in one.tells.values()) > 200
     assert sum(became == "missing" for one in played for became in one.tells.values()) > 20
     assert sum(became == "unknown" for one in played for became in one.tells.values()) > 5
-    assert sum(call.begun for one in played for call in one.calls.values()) > 500
+    assert sum(one.whole for one in played) > 50
+    assert sum(call.begun for one in played for call in one.calls.values()) > 400
     assert sum(len(call.parts) for one in played for call in one.calls.values()) > 100
     assert sum(len(node.cuts) for one in played for node in one.nodes) > 50
     assert sum(len(numbers) for one in played for node in one.nodes for numbers in node.delivered.values()) > 100
@@ -76,6 +80,12 @@ def _takes_without_gaps(link: LinkIn, number: int) -> tuple[bool, None]:
 def _hears_no_report(link: LinkOut, ack: Any) -> list[Any]:
     link.notes.clear()
     return []
+
+
+def _takes_any_piece(into: PiecesIn, frame: PieceFrame) -> None:
+    one = into._open.setdefault(frame.id, Assembly(0))
+    one.pieces.append(frame.piece)
+    one.came = one.size
 
 
 PLANTED: dict[str, tuple[type, str, Callable[..., Any], str]] = {
@@ -130,6 +140,11 @@ PLANTED: dict[str, tuple[type, str, Callable[..., Any], str]] = {
         "comes again",
     ),
     "broadcasts that are missing are not noticed": (CastsOf, "reached", lambda *_: None, "in silence|comes again"),
+    "a payload with a piece missing is taken": (PiecesIn, "piece", _takes_any_piece, "another payload"),
+    "half a payload is kept when no more of it comes": (PiecesIn, "drop", lambda *_: None, "payloads left"),
+    "a piece that is missing is not told": (LargeFrames, "missing", lambda *_: None, "in silence|payloads left"),
+    "small frames pass the large ones before them": (PiecesOut, "holds", lambda *_: False, "out of order|the parts"),
+    "broadcasts pass the large ones before them": (ComingCasts, "holds", lambda *_: False, "out of order"),
     "a broadcast that did not come counts as seen": (CastsOf, "has", lambda casts, number: True, "counts as seen"),
 }
 
@@ -157,7 +172,7 @@ def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -
 
 def test_links_to_a_forgotten_node_that_begin_as_if_it_were_new_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def forget_all(core: ClusterNode, node: str) -> None:
-        for table in (core.names, core._out, core._in, core._casts_of, core._shown.roles):
+        for table in (core.names, core._out, core._in, core.casting.of, core._shown.roles):
             table.pop(node, None)
 
     monkeypatch.setattr(ClusterNode, "_forget", forget_all)

@@ -33,6 +33,7 @@ SAME_IDEA = {
     "LLMConnection": "a connection to models: with and without an event loop",
     "McpTools": "tools of an MCP server: with and without an event loop",
     "Memory": "what is remembered: with and without an event loop",
+    "Joined": "a program's membership of a bus: with and without an event loop",
     "Orchestrator": "the owner of agents: with and without an event loop",
     "Stream": "a streamed reply of an agent: with and without an event loop",
     # Names that documents of other systems have, each for its own shape: `three_mode.compat`.

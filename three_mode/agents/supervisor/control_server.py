@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.keeping.bus_store import CLAIM, WRITE, OrdersOfHosts
@@ -11,7 +13,7 @@ from three_mode.agents.supervisor import host_logs
 from three_mode.agents.supervisor.llm_events import LLMEventCollector
 from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, NamesOrder, RaisedReport
+from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, NamesOrder, NodeTable, RaisedReport, Table
 from three_mode.errors import ConfigurationError, NoSuchAgent, StateNotKept
 from transports.bus import CallCancelled, Encoded, Kind, NameTaken, Request
 
@@ -19,6 +21,12 @@ _failed = decoder_for(Failed)
 _raised = decoder_for(RaisedReport)
 _names = decoder_for(NamesOrder)
 _word = decoder_for(str)
+_seconds = decoder_for(float)
+_NODES = 1.5  # times as long as for a host of this node is waited for another node, which waits for hosts itself
+
+
+async def _no_nodes(within: float) -> tuple[NodeTable, ...]:
+    return ()
 
 
 class ControlServer:
@@ -30,9 +38,12 @@ class ControlServer:
         """Topic -> bus member that stands for other nodes -> how many agents there listen."""
         self.kept: OrdersOfHosts | None = None
         """What agents of the hosts keep."""
+        self.nodes_elsewhere: Callable[[float], Awaitable[tuple[NodeTable, ...]]] = _no_nodes
+        """Seconds -> the tables of the other nodes."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[bytes], Awaitable[Any]]] = {
             "table": self._on_table,
+            "table_here": self._on_table_here,
             "dead_letters": self._on_dead_letters,
             "stop": self._on_stop,
             "restart": self._on_restart,
@@ -87,7 +98,17 @@ class ControlServer:
             request.fail(*wire_errors.to_wire(wire_errors.of_handler(error, ORCHESTRATOR, request.topic)))
 
     async def _on_table(self, raw: bytes) -> Any:
-        return await self._supervisor.overview.table(1.0)
+        return await self.table(1.0)
+
+    async def _on_table_here(self, raw: bytes) -> Any:
+        """The table of this node alone, for another node."""
+        return await self._supervisor.overview.table(_seconds(raw))
+
+    async def table(self, within: float) -> Table:
+        """Return all hosts and agents, also those of other nodes. `within`: seconds to wait for hosts and nodes."""
+        overview = self._supervisor.overview
+        table, nodes = await asyncio.gather(overview.table(within), self.nodes_elsewhere(_NODES * within))
+        return msgspec.structs.replace(table, nodes=nodes)
 
     async def _on_dead_letters(self, raw: bytes) -> Any:
         return await self._supervisor.overview.dead_letters(1.0)

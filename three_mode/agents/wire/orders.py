@@ -196,11 +196,31 @@ class NodeReport(msgspec.Struct, frozen=True):
     """this one, here, suspected, or lost."""
     agents: int
     """Number of its agents."""
+    kind: str = "node"
+    """node, or program: one that joined the cluster, and has no agents."""
     hosts: int = 0
     """Number of its hosts."""
     labels: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     """Import paths below which it starts classes that other nodes order; none: it takes no orders."""
+
+
+class NodeTable(msgspec.Struct, frozen=True):
+    """One node of a cluster in a `Table`: its hosts and agents, or why they are not known."""
+
+    name: str
+    state: str
+    """this one, here, suspected, or lost."""
+    kind: str = "node"
+    """node, or program."""
+    version: str = ""
+    """Version of three-mode there."""
+    hosts: tuple[HostReport, ...] = ()
+    agents: tuple[AgentReport, ...] = ()
+    silent: tuple[str, ...] = ()
+    """Hosts that did not answer in time."""
+    problem: str = ""
+    """Why hosts and agents are not known; empty where they are."""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -214,6 +234,8 @@ class Table(msgspec.Struct, frozen=True):
     agents: tuple[AgentReport, ...]
     silent: tuple[str, ...] = ()
     """Hosts that did not answer in time."""
+    nodes: tuple[NodeTable, ...] = ()
+    """The other nodes of its cluster, if it has one."""
 
 
 class Failed(msgspec.Struct, frozen=True):

@@ -45,6 +45,8 @@ class HeartbeatFrame(Frame, frozen=True, tag=1):
     """Version of its names."""
     casts: Count
     """Number of its last broadcast."""
+    kind: Text = "node"
+    """What it is: a node, or a program that joined and has no agents."""
 
 
 class LeaveFrame(Frame, frozen=True, tag=2):
@@ -219,6 +221,44 @@ class CreditFrame(Frame, frozen=True, tag=16):
     count: Count
 
 
+# of large payloads ----------------------------------------------------------------------------------------------------
+class PieceFrame(Frame, frozen=True, tag=40):
+    """Piece number `place` of a payload of `size` bytes, which is too large for one message."""
+
+    id: Count
+    size: Count
+    place: Count
+    piece: bytes
+
+
+class SealFrame(Frame, frozen=True, tag=41):
+    """All pieces were sent: they are the payload of this frame."""
+
+    id: Count
+    frame: TellFrame | AskFrame | AnswerFrame | PartFrame | FailFrame | CastFrame
+
+
+class DropFrame(Frame, frozen=True, tag=42):
+    """No more pieces come: one is missing, or nobody waits for them."""
+
+    id: Count
+
+
+class LargeCastFrame(Frame, frozen=True, tag=43):
+    """Broadcast `number` comes in pieces, to the nodes of `links`: node -> its link on which they come."""
+
+    number: Count
+    topic: Text
+    sender: Text
+    links: dict[NodeId, Count]
+
+
+class LostCastFrame(Frame, frozen=True, tag=44):
+    """Broadcast `number`, which was to come in pieces, does not come."""
+
+    number: Count
+
+
 AnyFrame = (
     HeartbeatFrame
     | LeaveFrame
@@ -238,6 +278,11 @@ AnyFrame = (
     | CreditFrame
     | SettleFrame
     | CountFrame
+    | PieceFrame
+    | SealFrame
+    | DropFrame
+    | LargeCastFrame
+    | LostCastFrame
 )
 
 

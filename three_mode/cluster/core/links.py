@@ -33,18 +33,28 @@ class FrameNote(msgspec.Struct, frozen=True, gc=False):
     sender: str = ""
 
 
-Note = Frame | FrameNote
+class PieceNote(msgspec.Struct, frozen=True, gc=False):
+    """Note of one piece of a large payload, or of its seal."""
+
+    id: int
+    size: int
+    """Bytes of the piece; 0 of the seal."""
+
+
+Note = Frame | FrameNote | PieceNote
 """What is kept of a frame until it is acknowledged: a note, or a frame that is sent again if it is missing."""
 
 
 class LinkOut:
     """The sending end of a link."""
 
-    __slots__ = ("floor", "last", "link", "notes", "spoke", "unsure")
+    __slots__ = ("arrived", "floor", "last", "link", "notes", "spoke", "unsure")
 
     def __init__(self, link: int = 1) -> None:
         self.link, self.last, self.floor = link, 0, 0
         self.notes: dict[int, Note] = {}
+        self.arrived: list[PieceNote] = []
+        """Pieces that the last acknowledgement was for."""
         self.unsure = link > 1
         """Whether the link began anew, and the other end may not know."""
         self.spoke = 0.0
@@ -73,6 +83,7 @@ class LinkOut:
 
     def acked(self, ack: AckFrame) -> list[Note]:
         """Take an acknowledgement; return the notes of the frames that are missing."""
+        self.arrived = []
         if ack.link == self.link:
             self.unsure = False
         if ack.link != self.link or ack.last <= self.floor or ack.last > self.last:
@@ -83,7 +94,9 @@ class LinkOut:
             numbers = range(max(first, self.floor + 1), min(last, ack.last) + 1)
             missing += [note for number in numbers if (note := notes.pop(number, None)) is not None]
         for number in range(self.floor + 1, ack.last + 1):
-            notes.pop(number, None)
+            note = notes.pop(number, None)
+            if type(note) is PieceNote:
+                self.arrived.append(note)
         self.floor = ack.last
         return missing
 

@@ -45,10 +45,11 @@ class ListenerCounts:
 class NamesOf:
     """Names of another node, as far as they are known here."""
 
-    __slots__ = ("around", "asked", "claims", "counts", "parts", "parts_version", "version")
+    __slots__ = ("around", "asked", "claims", "counts", "latest", "parts", "parts_version", "version")
 
     def __init__(self) -> None:
-        self.version = 0
+        self.version = self.latest = 0
+        """Version that is known here, and the latest that was heard of."""
         self.claims: dict[str, Claim] = {}
         self.around = Surroundings()
         self.counts = ListenerCounts()

@@ -15,8 +15,6 @@ from three_mode.cluster.core.actions import (
     CallFailed,
     CallPart,
     CancelServed,
-    CountCast,
-    DeliverCast,
     DeliverTell,
     EndAgents,
     FramesMissing,
@@ -26,7 +24,7 @@ from three_mode.cluster.core.actions import (
     TellLost,
 )
 from three_mode.cluster.core.calls import OutCall, OutCalls, ServedCalls
-from three_mode.cluster.core.casts import CastsOf, OwnCasts, Settling
+from three_mode.cluster.core.casting import Casting
 from three_mode.cluster.core.frames import (
     VERSION,
     AckFrame,
@@ -38,21 +36,27 @@ from three_mode.cluster.core.frames import (
     Claim,
     CountFrame,
     CreditFrame,
+    DropFrame,
     EndFrame,
     FailFrame,
     HeartbeatFrame,
+    LargeCastFrame,
     LeaveFrame,
+    LostCastFrame,
     NamesFrame,
     NamesPartFrame,
     NamesWantedFrame,
     Packet,
     PartFrame,
+    PieceFrame,
+    SealFrame,
     SettleFrame,
     Surroundings,
     TellFrame,
     TipFrame,
 )
-from three_mode.cluster.core.links import ACK_EVERY, FrameNote, LinkIn, LinkOut, Note, Range
+from three_mode.cluster.core.large import LargeFrames
+from three_mode.cluster.core.links import ACK_EVERY, FrameNote, LinkIn, LinkOut, Note, PieceNote, Range
 from three_mode.cluster.core.names import NamesOf, OwnNames
 from three_mode.cluster.core.peers import NodePeer, Peers
 from three_mode.cluster.core.shown import ROLE, ShownNames
@@ -61,14 +65,21 @@ from three_mode.cluster.core.timing import NodeTiming
 NO_SUCH_NAME, PEER_LOST, OVERLOADED, DEADLINE = "no_such_name", "peer_lost", "overloaded", "deadline_exceeded"
 _CALLS = 65536  # calls of this node that may wait at once
 _FORGOTTEN = 1024  # nodes that are forgotten whose frames are counted on if they come back
-_SHARE, _MOST = 0.25, 0.1  # of the time of a receipt, at most so many seconds, for the way of the answer
+_PIECES = (PieceFrame, SealFrame, DropFrame)
 
 
 class ClusterNode:
     """State of one node. `id` is that of this start of it, and never used again; `name` is for people."""
 
-    def __init__(self, id: str, name: str, now: float, timing: NodeTiming | None = None) -> None:  # noqa: A002
-        self.id, self.name, self.timing = id, name, timing or NodeTiming()
+    def __init__(
+        self,
+        id: str,  # noqa: A002
+        name: str,
+        now: float,
+        timing: NodeTiming | None = None,
+        kind: str = "node",
+    ) -> None:
+        self.id, self.name, self.timing, self.kind = id, name, timing or NodeTiming(), kind
         self.peers = Peers(self.timing)
         self.own = OwnNames()
         self.names: dict[str, NamesOf] = {}
@@ -77,7 +88,7 @@ class ClusterNode:
         self._in_before: OrderedDict[str, LinkIn] = OrderedDict()  # of nodes that are forgotten
         self._first_link = 1  # number of a new link: later than those to nodes that are forgotten, which may come back
         self._calls, self._served = OutCalls(), ServedCalls()
-        self._casts, self._casts_of = OwnCasts(), dict[str, CastsOf]()
+        self.large, self.casting = LargeFrames(self._number), Casting(self)
         self._shown = ShownNames(self.own, self.names, self.peers)
         self._away: deque[tuple[float, tuple[Claim, ...]]] = deque()
         self._next_heartbeat = now
@@ -88,7 +99,7 @@ class ClusterNode:
     def take(self) -> list[Action]:
         """Hand over the actions, with the changes of this node's names."""
         for frame in self.own.changes():
-            self._send_all(frame)
+            self.send_all(frame)
         actions, self._actions = self._actions, []
         return actions
 
@@ -105,16 +116,15 @@ class ClusterNode:
             self.release(gone)
         for id_ in self._calls.expired(now):
             call = self._calls.waiting.pop(id_)
+            self.large.drop_call(now, call.node, id_)
             self._actions.append(CallFailed(id_, DEADLINE, f"{call.to} did not answer in time"))
         for node, id_ in self._served.expired(now):
+            self.large.drop_answer(now, node, id_)
             self._actions.append(CancelServed(node, id_, "its deadline passed"))
-        for settling in [one for one in self._casts.settling.values() if one.ends <= now]:
-            expected = dict(settling.waiting)
-            for node, agents in expected.items():
-                settling.give_up(node, agents)
-            self._settled(settling)
+        self.casting.tick(now)
+        pause = self.timing.heartbeat
         for node, link in self._out.items():
-            if link.asks(now, self.timing.heartbeat) and self.peers.reachable(node):
+            if (link.asks(now, pause) or self.large.stalled(now, node, pause)) and self.peers.reachable(node):
                 self._send(node, link.tip(now))
         if now >= self._next_heartbeat:
             self._heartbeat(now)
@@ -123,17 +133,17 @@ class ClusterNode:
     @property
     def next_tick(self) -> float:
         """When `tick` has to be called at the latest."""
-        ends = min((one.ends for one in self._casts.settling.values()), default=self._next_heartbeat)
-        return min(self._next_heartbeat, self._next_silence, self._calls.next_end, ends)
+        casts = self.casting.next_end(self._next_heartbeat)
+        return min(self._next_heartbeat, self._next_silence, self._calls.next_end, casts)
 
     def leave(self, now: float) -> None:
         """Tell the others that this node leaves in order."""
-        self._send_all(LeaveFrame())
+        self.send_all(LeaveFrame())
 
     def _heartbeat(self, now: float) -> None:
         self._next_heartbeat = now + self.timing.heartbeat
         self._actions += map(self._to_all, self.own.changes())  # the heartbeat says their version
-        self._send_all(HeartbeatFrame(self.name, self.own.version, self._casts.last))
+        self.send_all(HeartbeatFrame(self.name, self.own.version, self.casting.own.last, self.kind))
 
     # names ------------------------------------------------------------------------------------------------------------
     def claim(self, names: Iterable[str]) -> None:
@@ -209,6 +219,7 @@ class ClusterNode:
 
     def _want_names(self, now: float, node: str, version: int) -> None:
         view = self._view(node)
+        view.latest = max(view.latest, version)
         if version > view.version and now - view.asked >= self.timing.heartbeat:
             view.asked = now
             self._send(node, NamesWantedFrame())
@@ -229,7 +240,7 @@ class ClusterNode:
             self._claimed(node, view.claims.values(), view.claims)
             self._show_surroundings(node)
         elif change.state in ("lost", "left"):
-            self._cut(node, f"node {change.name} {'left' if change.state == 'left' else 'is lost'}")
+            self._cut(now, node, f"node {change.name} {'left' if change.state == 'left' else 'is lost'}")
             self._show(self._view(node).claims)
             if change.state == "left":
                 self.names.pop(node, None)
@@ -247,21 +258,22 @@ class ClusterNode:
             self._in_before[node] = came
             if len(self._in_before) > _FORGOTTEN:
                 self._in_before.popitem(last=False)
-        for table in (self.names, self._casts_of, self._shown.roles):
+        for table in (self.names, self.casting.of, self._shown.roles):
             table.pop(node, None)
 
-    def _cut(self, node: str, why: str) -> None:
+    def _cut(self, now: float, node: str, why: str) -> None:
         """End all that waits for a node, or runs for it."""
-        for note in self._out_link(node).cut():
-            if isinstance(note, FrameNote) and note.kind == "tell":
-                self._actions.append(TellLost(note.to, note.topic, note.sender, f"{why} before it said what arrived"))
+        unsent, unsure = self.large.cut(node)
+        self._lose_tells(unsent, f"{why} before it was sent")
+        self._lose_tells([*unsure, *self.out_link(node).cut()], f"{why} before it said what arrived")
         self._fail_calls(node, why)
-        self._cancel_served(node, why)
-        for settling in list(self._casts.settling.values()):
-            if node in settling.waiting:
-                settling.give_up(node, settling.waiting[node])
-                if not settling.waiting:
-                    self._settled(settling)
+        self._cancel_served(now, node, why)
+        self.casting.cut(now, node)
+
+    def _lose_tells(self, notes: Iterable[Note], why: str) -> None:
+        for note in notes:
+            if isinstance(note, FrameNote) and note.kind == "tell":
+                self._actions.append(TellLost(note.to, note.topic, note.sender, why))
 
     def _fail_calls(self, node: str, why: str) -> list[int]:
         ids = self._calls.at(node)
@@ -270,8 +282,9 @@ class ClusterNode:
             self._actions.append(CallFailed(id_, PEER_LOST, f"{call.to}: {why}"))
         return ids
 
-    def _cancel_served(self, node: str, why: str) -> None:
+    def _cancel_served(self, now: float, node: str, why: str) -> None:
         for key in self._served.of(node):
+            self.large.drop_answer(now, *key)
             del self._served.open[key]
             self._actions.append(CancelServed(*key, why))
 
@@ -286,7 +299,8 @@ class ClusterNode:
             if left is not None:
                 self._peer_changed(now, left)
             return
-        change = self.peers.hear(now, node, frame.name if type(frame) is HeartbeatFrame else "")
+        said = (frame.name, frame.kind) if type(frame) is HeartbeatFrame else ()
+        change = self.peers.hear(now, node, *said)
         if change is not None:
             self._peer_changed(now, change)
         if not packet.to:
@@ -297,35 +311,32 @@ class ClusterNode:
             link = self._in[node] = self._in_before.pop(node, LinkIn())
         if packet.link < link.link:
             return  # of before the link was cut
+        if packet.link > link.link:
+            self.large.begin_anew(node)
+            self.casting.link_begins(now, node, packet.link)
         if link.follows(packet.link):
             why = f"node {self.peers.name(node)} lost sight of this one"
             for id_ in self._fail_calls(node, why):
-                self._send_counted(now, node, CancelFrame(id_))
-            self._cancel_served(node, why)
+                self.send_counted(now, node, CancelFrame(id_))
+            self._cancel_served(now, node, why)
         if packet.number:
             taken, gap = link.takes(packet.number)
             self._missing(node, gap)
             if taken:
                 self._handle_counted(now, node, frame)
-            if link.owed >= ACK_EVERY:
+            if link.owed >= ACK_EVERY or (link.owed and type(frame) in _PIECES):
                 self._send(node, link.ack())
         else:
             self._handle_uncounted(now, node, frame, link)
 
     def _handle_for_all(self, now: float, node: str, frame: AnyFrame) -> None:
-        casts = self._casts_of.get(node)
         if type(frame) is HeartbeatFrame:
-            if casts is None:
-                casts = self._casts_of[node] = CastsOf(frame.casts)
-            self._missing(node, casts.reached(frame.casts), casts=True)
+            self.casting.reached(now, node, frame.casts)
             self._want_names(now, node, frame.names)
         elif type(frame) is CastFrame:
-            if casts is None:
-                casts = self._casts_of[node] = CastsOf(frame.number - 1)
-            taken, gap = casts.arrives(frame.number)
-            self._missing(node, gap, casts=True)
-            if taken:
-                self._actions.append(DeliverCast(node, frame))
+            self.casting.comes(now, node, frame)
+        elif type(frame) is LargeCastFrame:
+            self.casting.large_comes(now, node, frame)
         elif type(frame) is NamesFrame:
             self._names_changed(now, node, frame)
 
@@ -334,10 +345,12 @@ class ClusterNode:
             self._missing(node, link.tip(frame))
             self._send(node, link.ack())
         elif type(frame) is AckFrame:
-            out = self._out_link(node)
-            floor = out.floor
-            for note in out.acked(frame):
+            out = self.out_link(node)
+            floor, missing = out.floor, out.acked(frame)
+            self.large.arrived(now, node, out.arrived)
+            for note in missing:
                 self._repair(now, node, note)
+            self.large.send(now)
             if frame.missing and out.floor > floor:
                 self._send(node, out.tip(now))  # so that the other end need not keep them
         elif type(frame) is NamesWantedFrame:
@@ -356,31 +369,52 @@ class ClusterNode:
                 if self._acts(frame.to, frame.epoch):
                     self._actions.append(DeliverTell(node, frame))
                 else:  # it counts as missing, which its sender is told
-                    link = self._in[node]
-                    link.refuse()
-                    self._send(node, link.ack())
+                    self._refuse(node)
             case CancelFrame():
                 if self._served.open.pop((node, frame.id), None) is not None:
+                    self.large.drop_answer(now, node, frame.id)
                     self._actions.append(CancelServed(node, frame.id, "the caller cancelled"))
             case CreditFrame():
                 if (node, frame.id) in self._served.open:
                     self._actions.append(GrantParts(node, frame.id, frame.count))
             case SettleFrame():
-                self._settle_asked(now, node, frame)
+                self.casting.settle_asked(now, node, frame)
             case CountFrame():
-                settling = self._casts.settling.get(frame.id)
-                if settling is not None and settling.answer(node, frame):
-                    self._settled(settling)
+                self.casting.answered(node, frame)
+            case PieceFrame() | SealFrame() | DropFrame():
+                self._piece(now, node, frame)
+            case LostCastFrame():
+                self.casting.does_not_come(now, node, frame.number)
 
-    def _missing(self, node: str, gap: Range | None, casts: bool = False) -> None:
+    def _piece(self, now: float, node: str, frame: PieceFrame | SealFrame | DropFrame) -> None:
+        whole = self.large.comes(node, frame)
+        if isinstance(whole, CastFrame):
+            self.casting.whole(now, node, whole)
+        elif whole is not None:
+            self._handle_counted(now, node, whole)
+        elif isinstance(frame, SealFrame):  # a piece of it is missing, or was not taken, which its sender is told
+            self._refuse(node)
+
+    def _refuse(self, node: str) -> None:
+        link = self._in[node]
+        link.refuse()
+        self._send(node, link.ack())
+
+    def _missing(self, node: str, gap: Range | None) -> None:
         if gap is not None:
-            self._actions.append(FramesMissing(node, *gap, casts))
+            self._actions.append(FramesMissing(node, *gap, False))
 
     def _repair(self, now: float, node: str, note: Note) -> None:
         """Deal with a frame of this node that is missing at the other: end what waits for it, or send it again."""
         why = f"it was lost on its way to node {self.peers.name(node)}"
-        if not isinstance(note, FrameNote):
-            self._send_counted(now, node, note)  # type: ignore[arg-type]  # frames that are sent again
+        if isinstance(note, PieceNote):
+            large = self.large.missing(now, node, note)
+            if large is not None:
+                self._repair(now, node, large.note)
+        elif not isinstance(note, FrameNote):
+            self.send_counted(now, node, note)  # type: ignore[arg-type]  # frames that are sent again
+        elif note.kind == "cast":
+            self.casting.lost(now, node, note.id)
         elif note.kind == "tell":
             why = f"it did not reach {note.to} at node {self.peers.name(node)}"
             self._actions.append(TellLost(note.to, note.topic, note.sender, why))
@@ -390,9 +424,10 @@ class ClusterNode:
                 self._actions.append(CallFailed(note.id, PEER_LOST, f"{call.to}: the call: {why}"))
         else:
             if self._served.open.pop((node, note.id), None) is not None:
+                self.large.drop_answer(now, node, note.id)
                 self._actions.append(CancelServed(node, note.id, "a part of its stream was lost on the way"))
             text = f"the answer was lost on its way from node {self.name}"
-            self._send_counted(now, node, FailFrame(note.id, PEER_LOST, text))
+            self.send_counted(now, node, FailFrame(note.id, PEER_LOST, text))
 
     # calls of this node -----------------------------------------------------------------------------------------------
     def ask(
@@ -414,7 +449,7 @@ class ClusterNode:
         CallEnded, or CallFailed.
         """
         id_ = self._calls.next_id()
-        epoch, refusal = self._epoch(node, to)
+        epoch, refusal = self._epoch(node, to, len(payload))
         if len(self._calls.waiting) >= _CALLS:
             refusal = (OVERLOADED, f"{_CALLS} calls to other nodes wait already")
         if within <= 0.0:
@@ -424,38 +459,38 @@ class ClusterNode:
             return id_
         self._calls.add(id_, OutCall(node, to, now + within, credit > 0))
         frame = AskFrame(id_, to, epoch, topic, sender, trace, within, credit, payload)
-        self._send_counted(now, node, frame, FrameNote("ask", id_))
+        self.send_counted(now, node, frame, FrameNote("ask", id_))
         return id_
 
     def tell(
         self, now: float, node: str, to: str, topic: str, payload: bytes, *, sender: str = "", trace: str = ""
     ) -> None:
         """Send a message to an agent or a role of a node. One that will not arrive is a TellLost."""
-        epoch, refusal = self._epoch(node, to)
+        epoch, refusal = self._epoch(node, to, len(payload))
         if refusal is not None:
             self._actions.append(TellLost(to, topic, sender, refusal[1]))
             return
         frame = TellFrame(to, epoch, topic, sender, trace, payload)
-        self._send_counted(now, node, frame, FrameNote("tell", 0, to, topic, sender))
+        self.send_counted(now, node, frame, FrameNote("tell", 0, to, topic, sender))
 
     def cancel(self, now: float, id: int) -> None:  # noqa: A002
         """Wait for a call no longer, and have it cancelled."""
         call = self._calls.waiting.pop(id, None)
-        if call is not None:
-            self._send_counted(now, call.node, CancelFrame(id))
+        if call is not None and not self.large.drop_call(now, call.node, id):
+            self.send_counted(now, call.node, CancelFrame(id))
 
     def grant(self, now: float, id: int, count: int) -> None:  # noqa: A002
         """Let a stream send more parts."""
         call = self._calls.waiting.get(id)
         if call is not None and call.streams and count > 0:
-            self._send_counted(now, call.node, CreditFrame(id, count))
+            self.send_counted(now, call.node, CreditFrame(id, count))
 
-    def _epoch(self, node: str, to: str) -> tuple[int, tuple[str, str] | None]:
+    def _epoch(self, node: str, to: str, size: int) -> tuple[int, tuple[str, str] | None]:
         """Return the epoch to address, or why that cannot be."""
         name = self.peers.name(node)
         if not self.peers.reachable(node):
             return 0, (PEER_LOST, f"{to}: node {name} cannot be reached")
-        if self._out_link(node).full:
+        if self.out_link(node).full or self.large.crowded(node, size):
             return 0, (OVERLOADED, f"{to}: node {name} has not acknowledged what was sent to it before")
         if not to or to.startswith(ROLE):
             return 0, None
@@ -475,7 +510,7 @@ class ClusterNode:
             if not call.streams or place != call.parts:
                 del self._calls.waiting[frame.id]
                 self._actions.append(CallFailed(frame.id, PEER_LOST, f"{call.to}: a part of its stream was lost"))
-                self._send_counted(now, node, CancelFrame(frame.id))
+                self.send_counted(now, node, CancelFrame(frame.id))
                 return
         if isinstance(frame, PartFrame):
             call.parts += 1
@@ -497,100 +532,99 @@ class ClusterNode:
         if frame.to and not self._acts(frame.to, frame.epoch):
             known = frame.to in self.own.claims
             text = f"{frame.to} at node {self.name} has ended" + (", and another has begun" if known else "")
-            self._send_counted(now, node, FailFrame(frame.id, PEER_LOST if known else NO_SUCH_NAME, text))
+            self.send_counted(now, node, FailFrame(frame.id, PEER_LOST if known else NO_SUCH_NAME, text))
             return
         self._served.add((node, frame.id), now + frame.within)
         self._actions.append(BeginCall(node, frame))
 
     def answer(self, now: float, node: str, id: int, payload: bytes) -> None:  # noqa: A002
         """Answer a call of another node."""
-        if self._served.open.pop((node, id), None) is not None:
-            self._send_counted(now, node, AnswerFrame(id, payload), FrameNote("answer", id))
+        if (node, id) not in self._served.open:
+            return
+        if self.large.crowded(node, len(payload)):
+            text = f"an answer of {len(payload)} bytes: node {self.peers.name(node)} has not taken others before it"
+            self.fail(now, node, id, OVERLOADED, text)
+            return
+        del self._served.open[node, id]
+        self.send_counted(now, node, AnswerFrame(id, payload), FrameNote("answer", id))
 
     def part(self, now: float, node: str, id: int, payload: bytes) -> None:  # noqa: A002
         """Send a part of a stream to another node."""
         place = self._served.open.get((node, id))
         if place is not None:
             self._served.open[node, id] = place + 1
-            self._send_counted(now, node, PartFrame(id, place, payload), FrameNote("part", id))
+            self.send_counted(now, node, PartFrame(id, place, payload), FrameNote("part", id))
 
     def end(self, now: float, node: str, id: int) -> None:  # noqa: A002
         """End a stream to another node."""
         parts = self._served.open.pop((node, id), None)
         if parts is not None:
-            self._send_counted(now, node, EndFrame(id, parts))
+            self.send_counted(now, node, EndFrame(id, parts))
 
     def fail(self, now: float, node: str, id: int, code: str, text: str, detail: object = None) -> None:  # noqa: A002
         """Answer a call of another node with an error."""
         if self._served.open.pop((node, id), None) is not None:
-            self._send_counted(now, node, FailFrame(id, code, text, detail))
+            self.send_counted(now, node, FailFrame(id, code, text, detail))
 
     # broadcasts -------------------------------------------------------------------------------------------------------
-    def cast(self, topic: str, payload: bytes, *, sender: str = "", trace: str = "") -> int:
+    def cast(self, now: float, topic: str, payload: bytes, *, sender: str = "", trace: str = "") -> int:
         """Send a broadcast to all nodes; return its number, 0 where no agent of another node listens."""
-        expected = {peer.id: view.listening(topic) for peer in self.peers.all() if (view := self.names.get(peer.id))}
-        expected = {node: agents for node, agents in expected.items() if agents}
-        if not expected:
-            return 0
-        number = self._casts.next(expected)
-        self._send_all(CastFrame(number, topic, sender, trace, payload))
-        return number
+        return self.casting.cast(now, topic, payload, sender, trace)
 
     def settle(self, now: float, ticket: int, number: int, topic: str, within: float) -> None:
         """Ask how far the agents of other nodes are with a broadcast of this node; CastSettled has the sums."""
-        settling = Settling(ticket, now + within)
-        self._casts.settling[ticket] = settling
-        left = max(0.0, within - min(_SHARE * within, _MOST))
-        for node, agents in self._casts.expected(number).items():
-            if self.peers.reachable(node) and not self._out_link(node).full:
-                settling.waiting[node] = agents
-                self._send_counted(now, node, SettleFrame(ticket, number, topic, left))
-            else:
-                settling.give_up(node, agents)
-        if not settling.waiting:
-            self._settled(settling)
-
-    def _settled(self, settling: Settling) -> None:
-        if self._casts.settling.pop(settling.ticket, None) is not None:
-            self._actions.append(settling.settled(tuple(sorted(map(self.peers.name, settling.silent)))))
-
-    def _settle_asked(self, now: float, node: str, frame: SettleFrame) -> None:
-        casts = self._casts_of.get(node)
-        if casts is not None and frame.number > casts.last:
-            self._missing(node, casts.reached(frame.number), casts=True)
-        if casts is None or not casts.has(frame.number):
-            agents = self.own.listening(frame.topic)
-            self._send_counted(now, node, CountFrame(frame.id, agents, 0, agents, 0, 0))
-        else:
-            self._actions.append(CountCast(node, frame))
+        self.casting.settle(now, ticket, number, topic, within)
 
     def counted(self, now: float, node: str, count: CountFrame) -> None:
         """Answer how far the agents here are with a broadcast of another node."""
         if self.peers.reachable(node):
-            self._send_counted(now, node, count)
+            self.send_counted(now, node, count)
 
     # sending ----------------------------------------------------------------------------------------------------------
-    def _out_link(self, node: str) -> LinkOut:
+    def act(self, action: Action) -> None:
+        """Add an action."""
+        self._actions.append(action)
+
+    def in_link(self, node: str) -> int:
+        """Return the number of the link on which frames of a node come."""
+        link = self._in.get(node)
+        return link.link if link is not None else 0
+
+    def out_link(self, node: str) -> LinkOut:
+        """Return the sending end of the link to a node."""
         link = self._out.get(node)
         if link is None:
             link = self._out[node] = LinkOut(self._first_link)
         return link
 
-    def _send_counted(self, now: float, node: str, frame: AnyFrame, note: FrameNote | None = None) -> None:
+    def send_counted(self, now: float, node: str, frame: AnyFrame, note: Note | None = None) -> None:
+        """Send a frame that is counted; a large one in pieces."""
         if not self.peers.reachable(node):
             return  # all that waited for the node has ended
-        link = self._out_link(node)
+        if not self.large.takes(now, node, frame, note):
+            self._number(now, node, frame, note)
+
+    def _number(self, now: float, node: str, frame: AnyFrame, note: Note | None) -> None:
+        """Send a frame on its link."""
+        link = self.out_link(node)
         number = link.number(now, frame if note is None else note)
         self._actions.append(SendPacket(Packet(VERSION, self.id, node, link.link, number, frame)))
 
     def _send(self, node: str, frame: AnyFrame) -> None:
-        self._actions.append(SendPacket(Packet(VERSION, self.id, node, self._out_link(node).link, 0, frame)))
+        self._actions.append(SendPacket(Packet(VERSION, self.id, node, self.out_link(node).link, 0, frame)))
 
     def _to_all(self, frame: AnyFrame) -> Action:
         return SendPacket(Packet(VERSION, self.id, "", 0, 0, frame))
 
-    def _send_all(self, frame: AnyFrame) -> None:
+    def send_all(self, frame: AnyFrame) -> None:
+        """Send a frame to all nodes."""
         self._actions.append(self._to_all(frame))
+
+    @property
+    def knows_all_names(self) -> bool:
+        """Whether this node has heard of another one, and knows all names of those that it has heard of."""
+        views = [self._view(peer.id) for peer in self.peers.all() if peer.kind == "node"]
+        return bool(views) and all(view.version >= view.latest for view in views)
 
     @property
     def waiting(self) -> int:

@@ -4,7 +4,8 @@
                         ^------heard-------'                    |
                         ^----------------heard: back------------'          here, suspected, lost --leave--> left
 
-Any packet is a sign of life. A node that left is not believed again: its id is that of one start of one process.
+Any packet is a sign of life; a node has joined once a heartbeat has said its name. A node that left is not believed
+again: its id is that of one start of one process.
 """
 
 from collections.abc import Iterator
@@ -18,10 +19,11 @@ HERE, SUSPECTED, LOST, LEFT = range(4)
 class NodePeer:
     """Another node, as far as this one knows."""
 
-    __slots__ = ("heard", "id", "name", "state")
+    __slots__ = ("heard", "id", "kind", "name", "named", "state")
 
-    def __init__(self, id: str, name: str, heard: float) -> None:  # noqa: A002
-        self.id, self.name, self.heard, self.state = id, name or id, heard, HERE
+    def __init__(self, id: str, heard: float) -> None:  # noqa: A002
+        self.id, self.name, self.heard, self.state = id, id, heard, HERE
+        self.named, self.kind = False, "node"
 
 
 class Peers:
@@ -31,17 +33,20 @@ class Peers:
         self._timing = timing
         self._all: dict[str, NodePeer] = {}
 
-    def hear(self, now: float, node: str, name: str = "") -> PeerChanged | None:
+    def hear(self, now: float, node: str, name: str = "", kind: str = "node") -> PeerChanged | None:
         """Take a sign of life; return the change that it makes."""
         peer = self._all.get(node)
         if peer is None:
-            peer = self._all[node] = NodePeer(node, name, now)
-            return PeerChanged(node, peer.name, "joined")
-        if name:
-            peer.name = name
+            peer = self._all[node] = NodePeer(node, now)
         if peer.state == LEFT:
             return None
         silent, peer.heard = now - peer.heard, now
+        if name:
+            joins, peer.named = not peer.named, True
+            peer.name, peer.kind = name, kind
+            if joins:
+                peer.state = HERE
+                return PeerChanged(node, name, "joined")
         if peer.state == HERE:
             return None
         state, peer.state = peer.state, HERE
@@ -88,14 +93,19 @@ class Peers:
         peer = self._all.get(node)
         return peer is not None and peer.state <= SUSPECTED
 
+    def shown(self, node: str) -> bool:
+        """Return whether the agents of a node can be shown: it can be asked, and its name is known."""
+        peer = self._all.get(node)
+        return peer is not None and peer.state <= SUSPECTED and peer.named
+
     def knows_as_left(self, node: str) -> bool:
         """Return whether a node has left: what still comes from it is late."""
         peer = self._all.get(node)
         return peer is not None and peer.state == LEFT
 
     def all(self) -> list[NodePeer]:
-        """Return all nodes that are known and have not left."""
-        return [peer for peer in self._all.values() if peer.state != LEFT]
+        """Return all nodes that are known by name and have not left."""
+        return [peer for peer in self._all.values() if peer.state != LEFT and peer.named]
 
     def name(self, node: str) -> str:
         """Return the name of a node; its id where no name is known."""

@@ -27,7 +27,7 @@ class ShownNames:
         """Show each agent that is elsewhere at the one node which has its latest incarnation."""
         hidden: dict[str, list[str]] = {}
         shown: dict[str, list[str]] = {}
-        views = [(node, view.claims) for node, view in self._names.items() if self._peers.reachable(node)]
+        views = [(node, view.claims) for node, view in self._names.items() if self._peers.shown(node)]
         for name in names:
             best = None
             if name not in self._own.claims:
@@ -49,7 +49,7 @@ class ShownNames:
         """Show the roles of a node, and the patterns of all, as far as they have changed."""
         actions: list[ShowAction] = []
         view = self._names.get(node)
-        roles = view.around.roles if view is not None and self._peers.reachable(node) else ()
+        roles = view.around.roles if view is not None and self._peers.shown(node) else ()
         before, now = self.roles.get(node, frozenset()), frozenset(f"{ROLE}{role}" for role in roles)
         if before != now:
             self.roles[node] = now

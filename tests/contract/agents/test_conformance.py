@@ -1,0 +1,204 @@
+"""Each verb of agents, wherever they are: the same answers, the same errors, the same bounds."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from tests.contract.agents.conftest import WITHIN, Place
+from tests.support.agents.conformance_cast import Parrot, Worker
+from three_mode import LLMRequest
+from three_mode.agents import NodeJoined
+from three_mode.agents.recording.replay import load
+from three_mode.errors import (
+    BadCall,
+    CallCycle,
+    DeadlineExceeded,
+    HandlerFailed,
+    NoSuchAgent,
+    Overloaded,
+    RateLimit,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+async def until(question: Any, expected: Any) -> None:
+    """Ask until the answer is the expected one."""
+    async with asyncio.timeout(WITHIN):
+        while (found := await question()) != expected:
+            assert found is not None
+            await asyncio.sleep(0.02)
+
+
+async def left(place: Place, index: int) -> int:
+    return int((await place.workers[index].ask(Worker.state, within=WITHIN))[1])
+
+
+async def test_ask(place: Place) -> None:
+    assert [await one.ask(Worker.add, 4, within=WITHIN) for one in place.workers] == [5, 5, 5]
+    assert await place.workers[1].ask("who", within=WITHIN) == "worker/1"
+    assert len(await place.workers[0].ask(Worker.big, 2_000_000, within=WITHIN)) == 2_000_000
+
+
+async def test_errors(place: Place) -> None:
+    worker = place.workers[0]
+    with pytest.raises(HandlerFailed, match=r"worker/0.fail raised KeyError: 'it'") as failed:
+        await worker.ask(Worker.fail, "it", within=WITHIN)
+    assert "cluster_cast.py" in str(failed.value.traceback)
+    with pytest.raises(RateLimit) as limited:
+        await worker.ask(Worker.fail, "limit", within=WITHIN)
+    assert limited.value.retry_after == 3.0
+    with pytest.raises(NoSuchAgent, match="worker/0 has no handler 'nothing'"):
+        await worker.ask("nothing", within=WITHIN)
+    with pytest.raises(NoSuchAgent, match="worker/9"):
+        await place.caller.ref("worker/9").ask(Worker.add, 1, within=WITHIN)
+    with pytest.raises(BadCall) as bad:
+        await worker.ask("add", "text", within=WITHIN)
+    assert bad.value.argument == "number"
+
+
+async def test_a_deadline_travels_as_what_remains_and_ends_the_call_at_both_ends(place: Place) -> None:
+    assert 0.0 < await place.workers[0].ask(Worker.remains, within=7.0) < 7.0
+    before = await left(place, 0)
+    with pytest.raises(DeadlineExceeded):
+        await place.workers[0].ask(Worker.wait, 60.0, within=0.5)
+    await until(lambda: left(place, 0), before + 1)
+    with pytest.raises((HandlerFailed, DeadlineExceeded)):
+        await place.workers[1].ask(Worker.waits_for, place.near, 0.3, within=WITHIN)
+
+
+async def test_a_cancelled_ask_cancels_the_handler(place: Place) -> None:
+    before = await left(place, 1)
+    asking = asyncio.create_task(place.workers[1].ask(Worker.wait, 60.0, within=WITHIN))
+    await asyncio.sleep(0.3)
+    asking.cancel()
+    await asyncio.wait({asking})
+    await until(lambda: left(place, 1), before + 1)
+
+
+async def test_tells_come_once_and_in_order(place: Place) -> None:
+    for number in range(60):
+        await place.workers[1].tell(Worker.take, number)
+        if number % 15 == 14:
+            await place.workers[1].ask(Worker.add, 1, within=WITHIN)
+    assert await place.workers[1].ask(Worker.told_numbers, within=WITHIN) == list(range(60))
+
+
+async def test_a_tell_to_nobody_is_a_dead_letter(place: Place) -> None:
+    with pytest.raises(NoSuchAgent):
+        await place.caller.ref("worker/7").tell(Worker.take, 1)
+    assert "worker/7" in {letter.to for letter in await place.caller.dead_letters()}
+
+
+async def test_a_stream_has_all_parts_and_its_reader_sets_the_pace(place: Place) -> None:
+    async with place.workers[0].stream(Worker.count, 500, within=WITHIN) as parts:
+        assert [part async for part in parts] == list(range(500))
+    with pytest.raises(HandlerFailed, match="enough"):
+        async for _ in place.workers[0].stream(Worker.breaks_off, within=WITHIN):
+            pass
+    sent, ended = await place.workers[2].ask(Worker.state, within=WITHIN)
+    async with place.workers[2].stream(Worker.count, 1_000_000, within=WITHIN) as slow:
+        assert await anext(slow) == 0
+        await asyncio.sleep(0.5)
+        assert (await place.workers[2].ask(Worker.state, within=WITHIN))[0] - sent <= 200
+    await until(lambda: left(place, 2), ended + 1)
+
+
+async def test_gather(place: Place) -> None:
+    gathered = await place.workers.gather(Worker.who, within=WITHIN)
+    assert gathered.complete
+    assert sorted(gathered) == ["worker/0", "worker/1", "worker/2"]
+    assert (await place.workers.gather(Worker.who, within=WITHIN, quorum=2)).reached
+    failed = await place.workers.gather(Worker.fail, "it", within=WITHIN)
+    assert {type(error) for error in failed.errors.values()} == {HandlerFailed}
+    late = await place.workers.gather(Worker.wait, 30.0, within=0.5)
+    assert set(late.missing) | set(late.errors) == {"worker/0", "worker/1", "worker/2"}
+
+
+async def test_any_and_roles(place: Place) -> None:
+    names = {await place.caller.any("clerk").ask(Worker.who, within=WITHIN) for _ in range(9)}
+    assert names <= {"worker/0", "worker/1", "worker/2"}
+    assert len(names) > 1
+    with pytest.raises(NoSuchAgent):
+        await place.caller.any("nobody").ask(Worker.who, within=WITHIN)
+
+
+async def test_broadcasts_and_receipts(place: Place) -> None:
+    heard = [await one.ask(Worker.heard_numbers, within=WITHIN) for one in place.workers]
+    for number in range(100):
+        await place.caller.broadcast("news.eu", {"id": number})
+    seen = await place.caller.broadcast("news.eu", {"id": 100}).settled(within=WITHIN)
+    assert (seen.seen, seen.complete) == (4, True)
+    for one, before in zip(place.workers, heard, strict=True):
+        assert (await one.ask(Worker.heard_numbers, within=WITHIN))[len(before) :] == list(range(101))
+    assert (await place.caller.broadcast("other.eu", {"id": 1}).settled(within=5)).seen == 0
+
+
+async def test_overload_is_an_error_at_the_caller(place: Place) -> None:
+    asked = [asyncio.create_task(place.workers[0].ask(Worker.blocks, 0.1, within=WITHIN)) for _ in range(30)]
+    done = await asyncio.gather(*asked, return_exceptions=True)
+    assert any(isinstance(one, Overloaded) for one in done)
+    async with asyncio.timeout(WITHIN):  # its mailbox empties
+        while True:
+            try:
+                assert await place.workers[0].ask(Worker.add, 1, within=WITHIN) == 2
+            except Overloaded:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def test_a_cycle_is_an_error(place: Place) -> None:
+    with pytest.raises(CallCycle):
+        await place.caller.ref(place.near).ask(Worker.asks_who_asks_me, "worker/2", within=WITHIN)
+
+
+async def test_models_answer_stream_and_embed(place: Place) -> None:
+    def request(text: str) -> LLMRequest:
+        return LLMRequest(model="agent:parrot", messages=[{"role": "user", "content": text}], within=WITHIN)
+
+    llm = place.caller.llm
+    assert (await llm.chat_completion(request("good day"))).content == "good day"
+    assert [chunk.text async for chunk in llm.stream(request("a b c")) if chunk.text] == ["a ", "b ", "c "]
+    vectors = await llm.embed("agent:parrot", ["a", "bb"], within=WITHIN)
+    assert list(vectors) == [(1.0, 1.0), (2.0, 1.0)]
+    assert await place.caller.ref(place.near).ask(Worker.asks, "agent:parrot", "hi", within=WITHIN) == "hi"
+    parrot = place.caller.ref("parrot/0")
+    before = await parrot.ask(Parrot.endings, within=WITHIN)
+    async with llm.stream(request("endless talk")) as chunks:
+        async for chunk in chunks:
+            if chunk.text:
+                break
+    await until(lambda: parrot.ask(Parrot.endings, within=WITHIN), before + 1)
+
+
+async def test_a_trace_reaches_the_agent(place: Place) -> None:
+    await place.caller.ref(place.near).ask(Worker.calls_back, "worker/0", within=WITHIN)
+
+    async def carried() -> bool:
+        by_trace: dict[str, set[tuple[str, str]]] = {}
+        for line in place.traces.read_text().splitlines():
+            trace, _, agent, what = line.split(" ")
+            by_trace.setdefault(trace, set()).add((agent, what))
+        wanted = {("near/0", "calls_back"), ("worker/0", "add")}
+        return any(wanted <= spans for trace, spans in by_trace.items() if trace != "none")
+
+    await until(carried, True)
+
+
+async def test_messages_of_the_caller_are_recorded_where_the_agent_is(place: Place) -> None:
+    await place.workers[1].ask(Worker.add, 41, within=WITHIN)
+    begun = time.monotonic()
+    while not any(getattr(event, "handler", "") == "add" for event in load(place.recording)):
+        assert time.monotonic() - begun < WITHIN
+        await asyncio.sleep(0.1)
+
+
+async def test_events_and_tables(place: Place) -> None:
+    table = await place.caller.table(within=20.0)
+    agents = [*table.agents, *(agent for node in table.nodes for agent in node.agents)]
+    assert {"worker/0", "worker/1", "worker/2", "near/0"} <= {agent.name for agent in agents}
+    joined = [event for event in place.caller.events if isinstance(event, NodeJoined)]
+    assert bool(joined) == (place.name == "another node")
