@@ -84,13 +84,13 @@ async def address() -> AsyncIterator[str]:
                 yield f"http://127.0.0.1:{options.port}"
 
 
-@pytest.mark.asyncio(loop_scope="module")
 def tried(client: Client) -> Any:
     """The client as a case; a large one has a mark of its own."""
     marks = [pytest.mark.large] if client.script.startswith("large/") else []
     return pytest.param(client, id=Path(client.script).name, marks=marks)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("client", [tried(client) for client in CLIENTS])
 async def test_a_client_works(address: str, client: Client) -> None:
     program = str(PYTHON) if client.script.endswith(".py") else "node"
