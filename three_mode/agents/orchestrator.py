@@ -441,9 +441,11 @@ class Orchestrator(Verbs):
         options = host_connection().written_model(policies, load) if policies is not None or load is not None else ""
         source = ModelSource(model, provider, base_url, api_key_env, options)
         hosts = self._running_supervisor.hosts
-        if on:
-            kind, init = importing.load(HOSTED_MODEL), {"source": source}
-            await self._spawn(kind, None, name, (), "permanent", within, _nodes(on), init, own_host=True)
+        if on or self._gateway is not None:
+            kind, init, where = importing.load(HOSTED_MODEL), {"source": source}, _nodes(on)
+            if self._gateway is not None:
+                where = where or (self._gateway.node,)
+            await self._spawn(kind, None, name, (), "permanent", within, where, init, own_host=True)
             return self.any(name)
         host = await hosts.reserve(name)
         try:

@@ -73,12 +73,13 @@ def run(options: argparse.Namespace) -> int:
 async def _run(options: argparse.Namespace, console: "Console") -> None:
     from three_mode.agents import Orchestrator, OrchestratorOptions
     from three_mode.cluster import Cluster
+    from three_mode.cluster.options import machine_name
 
     ending = _when_signalled()
     cluster = Cluster(
         options.cluster,
         name=options.name,
-        node=options.node,
+        node=options.node or machine_name(),
         labels=tuple(options.label),
         allow=tuple(options.allow),
         alone=options.alone,

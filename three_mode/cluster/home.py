@@ -46,6 +46,10 @@ class NodeHome(Protocol):
         """Stop, restart, pause or resume agents. `forget`: whether what those that are stopped kept is removed."""
         ...
 
+    def forget(self, agents: Sequence[str]) -> Awaitable[None]:
+        """Remove what agents kept that are not here, and will not come back anywhere."""
+        ...
+
     def comes_back(self, agent: str) -> bool:
         """Return whether an agent that is not there may come back."""
         ...

@@ -40,6 +40,8 @@ _record = decoder_for(KeptRecord)
 class NatsStore:
     """Store of one node. Its snapshots are those of all nodes."""
 
+    shared = True
+
     def __init__(self, values: KeyValues) -> None:
         self._values = values
         self._known: dict[str, tuple[KeptRecord, int]] = {}
@@ -79,11 +81,7 @@ class NatsStore:
         return refused
 
     async def remove(self, agents: Iterable[str]) -> None:
-        async def one(agent: str) -> None:
-            self._known.pop(agent, None)
-            await self._values.delete(key_of(agent))
-
-        await self._each(one, agents)
+        await self._each(self._remove, agents)
 
     async def close(self) -> None:
         """Do nothing: the connection is the gateway's."""
@@ -107,7 +105,7 @@ class NatsStore:
 
     async def _write(self, write: KeepWrite) -> str:
         """Keep a snapshot; return why it was refused."""
-        room = self._values.max_payload - _OVERHEAD
+        room = await self._values.max_payload() - _OVERHEAD
         if len(write.snapshot.state) > room:
             return f"the state has {len(write.snapshot.state)} bytes, and the NATS server takes {room} (max_payload)"
         record, revision = self._known.get(write.agent, (None, 0))
@@ -127,6 +125,18 @@ class NatsStore:
             if record.incarnation != write.incarnation:
                 return outranked(write.agent)
         raise StateNotKept(f"{write.agent} is written by others all the time", retryable=True)
+
+    async def _remove(self, agent: str) -> None:
+        """Remove what an incarnation of this node kept, and nothing of a later one elsewhere."""
+        record, revision = self._known.pop(agent, (None, 0))
+        for _ in range(_TRIES):
+            try:
+                return await self._values.delete(key_of(agent), revision if record is not None else 0)
+            except OtherRevision:
+                there, revision = await self._read(agent)
+                if record is None or there is None or there.incarnation != record.incarnation:
+                    return None
+        raise StateNotKept(f"{agent} is written by others all the time", retryable=True)
 
     async def _read(self, agent: str) -> tuple[KeptRecord | None, int]:
         there = await self._values.get(key_of(agent))

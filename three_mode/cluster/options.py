@@ -114,8 +114,16 @@ class Cluster(_Address, frozen=True, kw_only=True):
                 f"{cluster!r} is no name for a cluster",
                 hint="Orchestrator(name='city', cluster=...): at most 64 letters, digits, - and _",
             )
-        own = bus if cluster != bus else socket.gethostname()
-        return cluster, self.node or re.sub(r"[^A-Za-z0-9_-]", "-", own)[:64] or "node"
+        return cluster, self.node or (_name_of(bus) if cluster != bus else machine_name())
 
     def __repr__(self) -> str:
         return f"Cluster({self.nats.shown!r}, name={self.name!r}, node={self.node!r})"
+
+
+def machine_name() -> str:
+    """Return the name of this machine, as a node may have it."""
+    return _name_of(socket.gethostname())
+
+
+def _name_of(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "-", text)[:64] or "node"

@@ -1,6 +1,7 @@
 """Orders of other nodes, done here: agents of classes below the import paths that this node allows, and no others."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -36,11 +37,12 @@ from three_mode.cluster.core.orders import (
 from three_mode.cluster.core.placing import Placing, names_of
 from three_mode.cluster.core.plan import allows
 from three_mode.cluster.home import NodeHome
-from three_mode.errors import ConfigurationError, DeadlineExceeded, NoSuchAgent, ThreeModeError
+from three_mode.errors import ConfigurationError, DeadlineExceeded, NoSuchAgent, PeerLost, ThreeModeError
 
 log = logging.getLogger("three_mode.cluster")
 _REPORT_WITHIN = 5.0
 _REASON = 1000  # characters of a reason
+_OWED = 4096  # ends that homes which are away have to be told of; later ones before earlier ones
 _DONE = encode_order(None)
 _NAMES_AT_ONCE = 1000  # agents of one report
 
@@ -140,7 +142,7 @@ class OrderTaker:
 
     async def _carry_out(self, node: str, order: Order, within: float) -> bytes:
         if isinstance(order, EndedOrder):
-            for name in self._placing.plan.ended(node, order.names, order.again, order.up_to):
+            for name in self._placing.ended(node, order.names, order.again, order.up_to):
                 if not order.again:
                     self._home.happened(AgentGivenUp(name, order.reason, order.failed))
             return _DONE
@@ -173,6 +175,8 @@ class OrderTaker:
         kind = await self._class(order)
         if isinstance(kind, Placed):
             return kind
+        if node != self._core.id and not self._core.peers.reachable(node):  # importing may take long
+            raise PeerLost(f"node {self._core.peers.name(node)}, whose order this was, is lost")
         new = [name for name in names if not self._home.comes_back(name)]
         before = {name: self.placed[name] for name in names if name in self.placed}
         self.placed.update(dict.fromkeys(names, (node, order.number)))
@@ -273,6 +277,8 @@ class OrderTaker:
             why = f"it was stopped at node {self._core.name}" if event is None else event.reason
             owed = Owed(node, number, why[:_REASON], event is not None and event.failed, False)
             self._owed.setdefault(owed, set()).add(name)
+        while len(self._owed) > _OWED:
+            del self._owed[next(iter(self._owed))]
         now, reporting = time.monotonic(), set(self._reports.values())
         for owed, names in self._owed.items():
             if owed not in reporting and self._core.peers.reachable(owed.node):
@@ -289,6 +295,15 @@ class OrderTaker:
             names.difference_update(order.names)
             if not names:
                 del self._owed[owed]
+
+    async def end_placed(self, within: float) -> None:
+        """End the agents that were placed here: this node leaves, and others make them anew once it has said so."""
+        self.open.clear()  # later orders wait
+        names = [name for name in self.placed if self._home.comes_back(name)]
+        self.placed.clear()  # they have not ended for good
+        if names:
+            with contextlib.suppress(ThreeModeError):
+                await self._home.order("stop", names, within)
 
     def forgotten(self, node: str) -> None:
         """Note that a home will not be back: nobody has to be told."""

@@ -1,5 +1,6 @@
 """Placement: what a gateway has to place agents on other nodes, and to take their orders."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -46,8 +47,8 @@ class Placement:
         self._look_at = 0.0
 
     async def end_agents(self) -> None:
-        """End the agents at other nodes: this node leaves in order."""
-        await self.placer.end_all(_END_WITHIN)
+        """End the agents at other nodes, and those that others have placed here: this node leaves in order."""
+        await asyncio.gather(self.placer.end_all(_END_WITHIN), self.taker.end_placed(_END_WITHIN))
 
     async def close(self) -> None:
         """Give and take no more orders."""
@@ -89,7 +90,7 @@ class Placement:
         self.taker.alone.peer_changed(change)
         if change.state in ("lost", "left"):
             self._look_at = 0.0
-        elif change.state == "forgotten":
+        if change.state == "left":  # one that is lost, or forgotten, may only have been stopped
             self.taker.forgotten(change.node)
 
     def names_shown(self, names: tuple[str, ...]) -> None:

@@ -97,7 +97,9 @@ class Placer:
         """Give what orders are due, and drop agents of this node that have ended."""
         plan, me = self.placing.plan, self.core.id
         mine = [name for name, one in plan.agents.items() if one.node == me and not one.order and not one.spawning]
-        plan.remove([name for name in mine if not self.home.comes_back(name)])
+        ended = [name for name in mine if not self.home.comes_back(name)]
+        if ended:
+            self.placing.remove(ended, me)
         self.placing.tick(now, self.here, hears_itself)
         self.happened()
 
@@ -177,6 +179,8 @@ class Placer:
         if away and verb != "stop":
             raise PeerLost(f"{away[0]} is not there just now: its node is lost", hint="try again", agent=away[0])
         self.placing.remove(away)
+        if away and forget:
+            await self.home.forget(away)
         orders = [AgentsOrder(self.core.order_number(), verb, tuple(some), forget=forget) for some in by_node.values()]
         futures = [self.give(node, order, within) for node, order in zip(by_node, orders, strict=True)]
         problem: ThreeModeError | None = None

@@ -95,6 +95,9 @@ class ProgramNode:
         """Refuse: a program runs no agents of the cluster."""
         raise _no_hosts()
 
+    async def forget(self, agents: Sequence[str]) -> None:
+        """Forget nothing: nothing is kept here."""
+
     def patterns(self) -> Mapping[str, tuple[str, ...]]:
         """Return nothing: no agent here listens."""
         return {}

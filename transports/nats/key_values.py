@@ -13,6 +13,7 @@ from transports.nats.connection import NatsConnection
 from transports.nats.errors import NatsError, NatsUnreachable, NoJetStream, OtherRevision
 
 _LOOK_AGAIN = 0.05  # seconds between looks whether the connection is back
+_WRONG_LAST_SEQUENCE = 10071  # code of JetStream
 _ANSWER_WITHIN = 5.0  # seconds for one answer of the server
 
 
@@ -31,12 +32,9 @@ class KeyValues:
         self._connection, self.bucket, self._within = connection, bucket, within
         self._of: tuple[Any, Any] = (None, None)  # client, and the bucket as that client has it
 
-    @property
-    def max_payload(self) -> int:
-        """Bytes of one message that the server takes; NatsUnreachable where there is no connection."""
-        if self._connection.client is None:
-            raise self._no_connection()
-        return self._connection.max_payload
+    async def max_payload(self) -> int:
+        """Return the bytes of one message that the server takes; NatsUnreachable where there is no connection."""
+        return int((await self._present_client()).max_payload)
 
     async def open(self) -> None:
         """Take the bucket, or make it; NoJetStream where the server has none."""
@@ -61,9 +59,19 @@ class KeyValues:
         except KeyWrongLastSequenceError:
             raise OtherRevision(f"{key} in {self.bucket} has another revision than {revision}") from None
 
-    async def delete(self, key: str) -> None:
-        """Delete a key, whatever it has."""
-        await self._call(lambda bucket: bucket.delete(key))
+    async def delete(self, key: str, revision: int = 0) -> None:
+        """Delete a key where it has this revision, or raise OtherRevision; 0: whatever it has."""
+        from nats.js.errors import APIError
+
+        async def work(bucket: Any) -> None:
+            try:
+                await bucket.delete(key, last=revision or None)
+            except APIError as error:
+                if error.err_code == _WRONG_LAST_SEQUENCE:
+                    raise OtherRevision(f"{key} in {self.bucket} has another revision than {revision}") from None
+                raise
+
+        await self._call(work)
 
     async def _call(self, work: Any, make: bool = False) -> Any:
         """Have the server do something; NatsError where it does not, or where nobody knows whether it did."""

@@ -1,6 +1,7 @@
 """What agents keep in a cluster: in JetStream's key-value store of a real server, for all nodes."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.support.agents.keep_cast import Counter, options
 from tests.support.agents.supervision import kill
-from tests.support.cluster.nodes import new_name
+from tests.support.cluster.nodes import command_node, new_name, until
 from tests.support.cluster.server import NatsServer
 from three_mode import Orchestrator
 from three_mode.agents import KeepOptions
@@ -73,6 +74,8 @@ async def test_the_later_incarnation_keeps_whichever_node_it_is_on(connection: N
     assert (await other.claim([KeepClaim(AGENT, "second")])).found == {AGENT: snapshot(1)}
     (refused,) = (await one.write([KeepWrite(AGENT, "first", snapshot(2))])).values()
     assert refused == f"a later incarnation of {AGENT} has begun, and this one keeps nothing any more"
+    assert await other.write([KeepWrite(AGENT, "second", snapshot(2))]) == {}
+    await one.remove([AGENT])  # the first one's end, which comes late: it takes nothing from the second
     assert await other.write([KeepWrite(AGENT, "second", snapshot(3))]) == {}
     one._known.clear()
     (refused,) = (await one.write([KeepWrite(AGENT, "first", snapshot(2))])).values()
@@ -132,6 +135,27 @@ async def test_an_agent_goes_on_at_another_node_and_after_the_end_of_all(server:
         assert await counter.ask(Counter.count) == 6
         await b.stop(counter, within=SLOW)
         assert await (await b.spawn(Counter, name="counter")).ask(Counter.count) == 0
+
+
+@pytest.mark.parametrize("ends", ["in order", "killed"])
+async def test_an_agent_that_moves_goes_on_with_what_it_kept(server: NatsServer, ends: str) -> None:
+    cluster = new_name()
+    words = ("b", "--import", "tests.support.agents", "--keep", "nats", "--label", "first")
+    async with node(server.url, cluster, "home") as home, command_node(server.url, cluster, *words) as child:
+        await until(lambda: any(one.allow for one in home.nodes()))
+        counter = await home.spawn(Counter, name="counter", on=("first", "second"), restart="permanent")
+        assert await counter.ask(Counter.add, 5, within=SLOW) == 5
+        child.send(signal.SIGTERM if ends == "in order" else signal.SIGKILL)
+        other = Cluster(
+            server.url, name=cluster, node="c", connect_within=60.0, labels=("second",), allow=("tests.support.agents",)
+        )
+        async with Orchestrator(hosts=0, name=f"{cluster}-c", cluster=other, options=options(KEPT)) as c:
+            await until(lambda: "counter/0" in c._roster.agents)
+            await home.bus.wait_for(["counter/0"], within=SLOW)
+            assert await counter.ask(Counter.add, 1, within=SLOW) == 6
+            await home.stop(counter, within=SLOW)
+            again = await home.spawn(Counter, name="counter", on="second")
+            assert await again.ask(Counter.add, 1, within=SLOW) == 1  # stopped, and forgotten there
 
 
 async def test_the_server_may_start_anew_and_what_was_kept_is_there(server: NatsServer) -> None:

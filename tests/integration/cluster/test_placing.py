@@ -12,7 +12,7 @@ from tests.support.cluster.cluster_cast import Scout, Stubborn, Unruly
 from tests.support.cluster.nodes import ROOT, child_home, command_node, new_name, node, until, worker
 from tests.support.cluster.server import NatsServer, free_port
 from three_mode import Agent, LLMRequest, Orchestrator, handler
-from three_mode.agents import AgentGivenUp, HomeLost, NodeRefused
+from three_mode.agents import AgentGivenUp, HomeLost, NodeRefused, Restart
 from three_mode.agents.runtime.lifecycle import init_schema
 from three_mode.cluster.core.orders import PlaceOrder, read_placed
 from three_mode.errors import ConfigurationError, HandlerFailed, NoSuchAgent
@@ -139,6 +139,18 @@ async def test_an_agent_that_ends_itself_leaves_the_plan(three: Three) -> None:
     assert one.name in {event.agent for event in three.home.events if isinstance(event, AgentGivenUp)}
 
 
+async def test_a_group_whose_agents_were_given_up_may_be_spawned_again(three: Three) -> None:
+    plan = three.home._gateway.placement.placer.placing.plan
+    once = Restart("temporary", on_error=True)
+    one = await three.home.spawn(Scout, name="scout", on="gpu", restart=once)
+    with pytest.raises(HandlerFailed):
+        await one.ask(Scout.fail, "it is over", within=20)
+    await until(lambda: not plan.agents)
+    assert placed(three.b) == ["scout/0"]  # as one that is given up
+    again = await three.home.spawn(Scout, name="scout", on="gpu", restart=once)
+    assert await again.ask(Scout.add, 1, within=20) == 2
+
+
 async def test_what_cannot_be_is_a_clear_error(three: Three) -> None:
     with pytest.raises(ConfigurationError, match=r"the name or label 'tpu'; labels: gpu; nodes: home, a, b"):
         await three.home.spawn(Scout, 2, name="scout", on="tpu")
@@ -208,6 +220,9 @@ async def test_a_model_on_another_node_answers_as_an_agent() -> None:
         brain = await home.model("tiny", name="brain", on="gpu")
         assert placed(b) == ["brain/0"]
         assert placed(home) == []
+        own = await home.model("tiny", name="own")  # without `on` it is here, however few agents others have
+        assert placed(home) == ["own/0"]
+        assert own.address == "agent:own"
         request = LLMRequest(model=brain.address, messages=[{"role": "user", "content": "Hello"}], max_tokens=4)
         assert (await home.llm.chat_completion(request)).usage.completion_tokens > 0
 

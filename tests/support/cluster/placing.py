@@ -261,7 +261,7 @@ class PlacedHistory(History):
     def _take_ended(self, node: SimNode, order: EndedOrder, sender: str = "") -> None:
         assert self.placing is not None
         if node is self.home:
-            self.placing.plan.ended(sender or node.id, order.names, order.again, order.up_to)
+            self.placing.ended(sender or node.id, order.names, order.again, order.up_to)
 
     # what the cores ask for -------------------------------------------------------------------------------------------
     def _peer_changed(self, node: SimNode, action: act.PeerChanged) -> None:

@@ -59,6 +59,8 @@ async def _ask(session: "Session", node: NodeReport, within: float) -> NodeTable
     rows, problem, begun = _Rows(), "", time.monotonic()
     if node.kind != "node":
         return NodeTable(node.name, node.state, node.kind)
+    if node.state == "lost":  # another start of that name may answer
+        return NodeTable(node.name, node.state, node.kind, problem="it is lost")
     try:
         async for page in _pages_of(session, node.name, within):
             rows.version = page.version

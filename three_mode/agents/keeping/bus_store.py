@@ -23,6 +23,8 @@ _refused = decoder_for(dict[str, str])
 class BusStore:
     """The orchestrator's store, for its hosts."""
 
+    shared = False
+
     def __init__(self, session: Session, within: float) -> None:
         self._session, self._within = session, within
 

@@ -15,6 +15,8 @@ T = TypeVar("T")
 class FileStore:
     """Store in a file, which opens with the first use."""
 
+    shared = False
+
     def __init__(self, options: KeepOptions) -> None:
         self._options = options
         self._thread = FileThread("three-mode-kept")

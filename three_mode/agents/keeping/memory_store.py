@@ -18,6 +18,8 @@ class KeptPlace(msgspec.Struct, frozen=True):
 class MemoryStore:
     """Store in memory, without I/O. It is what `KeptStore` says in the fewest words."""
 
+    shared = False
+
     def __init__(self) -> None:
         self._places: dict[str, KeptPlace] = {}
 

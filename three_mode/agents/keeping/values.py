@@ -67,6 +67,9 @@ class KeepWrite(msgspec.Struct, frozen=True, array_like=True):
 class KeptStore(Protocol):
     """Interface of a store. Where it cannot work at all, it raises StateNotKept."""
 
+    shared: bool
+    """Whether the other nodes of a cluster have the same snapshots."""
+
     async def claim(self, claims: Sequence[KeepClaim]) -> Claimed:
         """Give places to incarnations, and return the last snapshots."""
         ...

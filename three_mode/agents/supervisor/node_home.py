@@ -44,7 +44,7 @@ class SupervisedNode:
         """Stop agents that have lost their names to another node."""
         known = [agent for agent in agents if agent in self._supervisor.roster.agents]
         if known:
-            await self._supervisor.stop(known, _STOP_WITHIN, forget=False)  # what they kept is the later ones'
+            await self._supervisor.stop(known, _STOP_WITHIN, forget=not self._shares_states)
 
     @property
     def bus(self) -> Bus:
@@ -58,8 +58,9 @@ class SupervisedNode:
         return known.next_number if known is not None else 0
 
     def has_group(self, group: str) -> bool:
-        """Return whether there are agents of a group here."""
-        return self._supervisor.roster.has_agents_of(group)
+        """Return whether there are agents of a group here. Those that are given up are there no more."""
+        agents = self._supervisor.roster.agents.values()
+        return any(entry.group.name == group and entry.state != "given up" for entry in agents)
 
     async def place(self, kind: type, order: SpawnOrder, restart: Restart, within: float, own_host: bool) -> None:
         """Make the agents of an order, all or none."""
@@ -94,11 +95,22 @@ class SupervisedNode:
     async def order(self, verb: str, agents: Sequence[str], within: float, forget: bool = False) -> None:
         """Stop, restart, pause or resume agents. `forget`: whether what those that are stopped kept is removed."""
         if verb == "stop":
-            await self._supervisor.stop(list(agents), within, forget)
+            await self._supervisor.stop(list(agents), within, forget or not self._shares_states)
         elif verb == "restart":
             await self._supervisor.restart(list(agents), "asked for", within)
         else:
             await self._supervisor.order(verb, agents, within)
+
+    async def forget(self, agents: Sequence[str]) -> None:
+        """Remove what agents kept that are not here, and will not come back anywhere."""
+        if self._supervisor.kept is not None and self._shares_states:
+            await self._supervisor.kept.remove(agents)
+
+    @property
+    def _shares_states(self) -> bool:
+        """Whether later ones elsewhere have what agents kept here; what only this node has would be an earlier state
+        when an agent comes back here."""
+        return self._supervisor.kept is not None and self._supervisor.kept.shared
 
     def happened(self, event: SupervisorEvent) -> None:
         """Take an event."""

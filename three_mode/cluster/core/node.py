@@ -269,6 +269,7 @@ class ClusterNode:
         self._fail_calls(node, why)
         self._cancel_served(now, node, why)
         self.casting.cut(now, node)
+        self.large.send(now)  # what was under way to that node was in the way of others
 
     def _lose_tells(self, notes: Iterable[Note], why: str) -> None:
         for note in notes:

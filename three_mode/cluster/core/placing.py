@@ -249,6 +249,15 @@ class Placing:
         self.give(now, node, order, _BURY_WITHIN)
 
     # the end of agents ------------------------------------------------------------------------------------------------
+    def ended(self, node: str, names: Iterable[str], again: bool, up_to: int) -> list[str]:
+        """Take a node's word that agents have ended there; return those of the plan. `again`: they are to be placed
+        again; else they are gone for good, also where they were before. `up_to`: number of the order that had placed
+        them."""
+        mine = self.plan.ended(node, names, again, up_to)
+        if not again:
+            self.remove(mine, node)
+        return mine
+
     def remove(self, names: Iterable[str], ended_at: str = "") -> None:
         """Take agents out of the plan for good: they have ended at one node, and are buried at the others."""
         number, haunts = self._core.order_number(), dict[str, list[str]]()

@@ -234,15 +234,14 @@ class PlacementPlan:
 
     # the end of agents ------------------------------------------------------------------------------------------------
     def ended(self, node: str, names: Iterable[str], again: bool = False, up_to: int = 2**62) -> list[str]:
-        """Take a node's word that agents have ended there; return those of the plan. `again`: they wait. `up_to`:
-        number of the order that had placed them: what was ordered after it has not ended."""
+        """Take a node's word that agents have ended there; return those of the plan. `again`: they wait; else whoever
+        asks removes them. `up_to`: number of the order that had placed them: what was ordered after it has not
+        ended."""
         known = [(name, agent) for name in names if (agent := self.agents.get(name)) is not None]
         mine = [name for name, agent in known if agent.node == node and agent.last <= up_to]
         if again:
             for name in mine:
                 self.agents[name].node, self.agents[name].order = "", 0
-        else:
-            self.remove(mine)
         return mine
 
     def remove(self, names: Iterable[str]) -> None:
