@@ -287,6 +287,45 @@ async def test_requests_that_are_sent_ahead_are_answered_in_order(city: Orchestr
         writer.close()
 
 
+@pytest.mark.parametrize(
+    ("path", "fields", "field"),
+    [
+        (
+            CHAT,
+            {"response_format": {"type": "json_schema", "json_schema": 5}},
+            b"response_format.json_schema",
+        ),
+        (RESPONSES, {"tool_choice": {"type": "allowed_tools", "tools": 5}}, b"tool_choice.tools"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_refused_in_its_turn(
+    city: Orchestrator, path: str, fields: dict[str, Any], field: bytes
+) -> None:
+    said = with_messages(path, [{"role": "user", "content": "hi"}])
+    bad = request(path, json.dumps({"model": "agent:moody", **said, **fields}).encode())
+    async with running(city) as found:
+        reply = await ask(found, bad)
+        assert b" 400 " in reply
+        assert field in reply
+        reader, writer = await asyncio.open_connection("127.0.0.1", found.port)
+        writer.write(request(CHAT, body("first")) + bad + request(CHAT, body("last")))
+        async with asyncio.timeout(20):
+            replies = [await answer(reader) for _ in range(3)]
+        assert [b" 200 " in replies[0], b" 400 " in replies[1], b" 200 " in replies[2]] == [True, True, True]
+        assert field in replies[1]
+        writer.close()
+
+
+async def test_an_error_that_nobody_foresaw_leaves_the_request_to_the_normal_way(city: Orchestrator) -> None:
+    def begin(*asked: Any) -> None:
+        raise LookupError("unforeseen")
+
+    async with running(city) as found:
+        found.app.endpoint.begin_completion = begin
+        assert b" 200 " in await ask(found, request(CHAT, body()))
+        assert found.app.metrics.in_flight == 0
+
+
 async def test_an_endpoint_that_ends_cuts_off_what_runs_with_a_503(city: Orchestrator) -> None:
     async with running(city, drain_within=0.1) as found:
         asked = [
