@@ -35,7 +35,9 @@ def connections(process: psutil.Process, port: int) -> int:
 async def asked(port: int, model: str = "tiny") -> str:
     """The answer over a new connection."""
     async with httpx.AsyncClient(timeout=30) as http:
-        reply = await http.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=BODY | {"model": model, "max_tokens": 4})
+        reply = await http.post(
+            f"http://127.0.0.1:{port}/v1/chat/completions", json=BODY | {"model": model, "max_tokens": 4}
+        )
         assert reply.status_code == 200, reply.text
         return str(reply.json()["choices"][0]["message"]["content"])
 
