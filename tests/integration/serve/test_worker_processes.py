@@ -21,11 +21,21 @@ BODY = {"model": "tiny", "temperature": 0, "messages": [{"role": "user", "conten
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
-    return [child for child in psutil.Process(pid).children() if "workers.body" in " ".join(child.cmdline())]
+    return [child for child in psutil.Process(pid).children() if "workers.body" in " ".join(_words(child))]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # it ended while it was looked at
+        return []
 
 
 def listens(process: psutil.Process, port: int) -> bool:
-    return any(place.status == "LISTEN" and place.laddr.port == port for place in process.net_connections())
+    try:
+        return any(place.status == "LISTEN" and place.laddr.port == port for place in process.net_connections())
+    except psutil.NoSuchProcess:  # it ended while it was looked at
+        return False
 
 
 def connections(process: psutil.Process, port: int) -> int:
