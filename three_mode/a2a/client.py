@@ -140,9 +140,10 @@ class A2AClient:
         if self._card is None:
             until = _until(within)
             reply = await self.fetch(Request.to("GET", self._card_url, self.common()), until, within)
-            card = self.decoded(AgentCard, reply.content)
-            self._interface = self._chosen(card)
-            self._calls, self._card = self._calling(self._interface), card
+            if self._card is None:  # by another call that began before it was there
+                card = self.decoded(AgentCard, reply.content)
+                self._interface = self._chosen(card)
+                self._calls, self._card = self._calling(self._interface), card
         return self._card
 
     async def send(
@@ -351,7 +352,12 @@ class A2AClient:
                 from three_mode.a2a.grpc_caller import address_of
 
                 url = address_of(interface.url, self._card_url)
-                origin = read_address(url).origin
+                address = read_address(url)
+                if address.unix_socket is not None:
+                    raise ConfigurationError(
+                        f"{interface.url[:80]!r} is a socket of this machine, which a card may not open"
+                    )
+                origin = address.origin
             else:
                 url = urljoin(self._card_url, interface.url)
                 origin, _ = split_url(url)

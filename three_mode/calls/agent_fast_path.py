@@ -245,9 +245,12 @@ class AgentFastPath:
             return answer
         try:
             reply: LLMResponse = self._read(answer.raw)
-        except (MsgspecError, ValueError, TypeError) as error:
+        except (MsgspecError, ValueError, TypeError, RecursionError) as error:
             self._leave(address, counted)
             return unreadable(error, address, self._topic)
+        except BaseException:
+            self._leave(address, counted)
+            raise
         if counted:
             self._roles.give_back(address)
         self._gate.succeeded()
@@ -336,7 +339,11 @@ class AgentCall(Struct, eq=False):
     def done(self, answer: "Message | BusError") -> None:
         """The agent has answered, or will not."""
         path, request = self.path, self.request
-        found = path._answered(request, self.request_id, self.began, self.address, self.counted, answer)
+        try:
+            found = path._answered(request, self.request_id, self.began, self.address, self.counted, answer)
+        except Exception as error:  # noqa: BLE001  # nobody else tells who waits
+            self.on_done(partial(_raise, error))
+            return
         if isinstance(found, LLMResponse):
             self.on_done(found)
         else:
@@ -347,3 +354,7 @@ class AgentCall(Struct, eq=False):
         if self.asked is not None and self.asked.cancel():
             self.path._leave(self.address, self.counted)
             self.path._count_cancelled(self.request, self.request_id, time.monotonic() - self.began)
+
+
+async def _raise(error: Exception) -> LLMResponse:
+    raise error

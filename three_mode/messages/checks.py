@@ -137,7 +137,10 @@ def option(value: Any, name: str) -> Option:
         if isinstance(value, Mapping) and value.get("type") == "json_object":
             return ResponseFormat()
         if isinstance(value, Mapping) and value.get("type") == "json_schema":  # OpenAI's shape
-            value = dict(value.get("json_schema") or {})
+            shape = value.get("json_schema")
+            if shape is not None and not isinstance(shape, Mapping):
+                raise InvalidRequest("json_schema is an object", field="response_format.json_schema")
+            value = dict(shape or {})
             value["json_schema"] = value.pop("schema", None)
             value.pop("description", None)
     if name == "reasoning" and isinstance(value, str):

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from three_mode.errors import ThreeModeError
 from three_mode.messages import LLMResponse
 from three_mode.serve import guard
 from three_mode.serve.asgi import JSON, AsgiExchange, Refused
@@ -65,7 +64,7 @@ class AtOnce:
                 return False
             answer = AtOnceAnswer(self, cycle, plan.route, asked, started, len(body))
             call = begin(asked.request, answer.done)
-        except (Refused, ThreeModeError):
+        except Exception:  # noqa: BLE001  # the normal way says what is wrong
             return False
         if call is None:
             return False
@@ -109,6 +108,7 @@ class AtOnceAnswer(Struct, eq=False):
     started: float
     size: int
     call: BegunCall | None = None
+    left: bool = False  # to the normal way
 
     def done(self, found: LLMResponse | Callable[[], Coroutine[Any, Any, LLMResponse]]) -> None:
         """The agent has answered, or failed."""
@@ -134,6 +134,8 @@ class AtOnceAnswer(Struct, eq=False):
 
     def cancel(self) -> None:
         """The endpoint ends."""
+        if self.left:
+            return  # its task will see that the endpoint ends
         assert self.call is not None
         self.call.cancel()
         self._leave_to(_raising(Refused(going_down())))
@@ -147,9 +149,12 @@ class AtOnceAnswer(Struct, eq=False):
 
         async def taken_over(exchange: AsgiExchange) -> str:
             self.of.endpoint.leave(self, self.size)
+            if self.of.endpoint.cut:
+                raise Refused(going_down())
             exchange.always = (*exchange.always, *self.asked.always)
             return await answer(exchange)
 
+        self.left = True
         self.of.hand_over(self.cycle, self.route._replace(answer=taken_over))
 
     def _going_on(self, reply: Callable[[], Coroutine[Any, Any, LLMResponse]]) -> Answer:

@@ -41,6 +41,8 @@ async def serve(app: App) -> AsyncIterator[None]:
     try:
         yield
         for server in servers:
+            if server.options.reuse_port:
+                server.stop_listening()  # other workers take what comes
             server.retire()
         if not await app.drain():
             log.warning("requests still ran after %s s of draining and were cut off", app.options.drain_within)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -166,6 +167,26 @@ async def test_an_address_where_no_grpc_is() -> None:
         async with A2AClient(found.url, options=options) as client:
             with pytest.raises(BadReply, match="no URL"):
                 await client.card()
+
+
+@pytest.mark.parametrize("scheme", ["grpc+unix", "GRPC+Unix"])
+async def test_a_card_leads_to_no_socket_of_this_machine(tmp_path: Path, scheme: str) -> None:
+    accepted: list[bool] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(True)
+        writer.close()
+
+    path = tmp_path / "x.sock"
+    options = A2AClientOptions(pool=PoolOptions(trust_env=False))
+    async with (
+        await asyncio.start_unix_server(accept, path),
+        hostile(nothing, interface=f"{scheme}://{path}", binding="GRPC") as found,
+        A2AClient(found.url, options=options) as client,
+    ):
+        with pytest.raises(BadReply, match="a socket of this machine"):
+            await client.send("hello", within=5)
+    assert not accepted
 
 
 async def test_what_grpc_cannot_hold_is_refused_before_it_is_sent() -> None:

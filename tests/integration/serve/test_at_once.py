@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,9 +16,12 @@ from hypothesis import strategies as st
 from tests.support.agents.until import until
 from tests.support.serve.endpoint import free_port
 from three_mode import Agent, LLMConnection, LLMRequest, LLMResponse, Orchestrator, Usage, handler
+from three_mode.agents.handlers.codec import encode
+from three_mode.calls.agent_fast_path import AgentCall
 from three_mode.errors import ServerError
 from three_mode.messages import Text, ToolCall
 from three_mode.serve import App, Connected, ServeOptions, serve
+from three_mode.serve.at_once import AtOnceAnswer
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 # What differs between two answers to one request: numbers, times, and what is made of them.
@@ -285,6 +289,89 @@ async def test_requests_that_are_sent_ahead_are_answered_in_order(city: Orchestr
         said = [reply["choices"][0]["message"]["content"] for reply in replies]
         assert said == ["a 1 None None", "bcd 1 None None", None, "efghi 1 None None"]
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "field"),
+    [
+        (
+            CHAT,
+            {"response_format": {"type": "json_schema", "json_schema": 5}},
+            b"response_format.json_schema",
+        ),
+        (RESPONSES, {"tool_choice": {"type": "allowed_tools", "tools": 5}}, b"tool_choice.tools"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_refused_in_its_turn(
+    city: Orchestrator, path: str, fields: dict[str, Any], field: bytes
+) -> None:
+    said = with_messages(path, [{"role": "user", "content": "hi"}])
+    bad = request(path, json.dumps({"model": "agent:moody", **said, **fields}).encode())
+    async with running(city) as found:
+        reply = await ask(found, bad)
+        assert b" 400 " in reply
+        assert field in reply
+        reader, writer = await asyncio.open_connection("127.0.0.1", found.port)
+        writer.write(request(CHAT, body("first")) + bad + request(CHAT, body("last")))
+        async with asyncio.timeout(20):
+            replies = [await answer(reader) for _ in range(3)]
+        assert [b" 200 " in replies[0], b" 400 " in replies[1], b" 200 " in replies[2]] == [True, True, True]
+        assert field in replies[1]
+        writer.close()
+
+
+async def test_an_error_that_nobody_foresaw_leaves_the_request_to_the_normal_way(city: Orchestrator) -> None:
+    def begin(*asked: Any) -> None:
+        raise LookupError("unforeseen")
+
+    async with running(city) as found:
+        found.app.endpoint.begin_completion = begin
+        assert b" 200 " in await ask(found, request(CHAT, body()))
+        assert found.app.metrics.in_flight == 0
+
+
+NESTED = encode(LLMResponse(parts=(Text("x"),), extra={"x": "here"})).replace(b"\xa4here", b"\x91" * 5_000 + b"\xc0")
+
+
+@pytest.mark.parametrize(
+    ("given", "code"), [(SimpleNamespace(raw=NESTED), b"agent_failed"), (object(), b"internal_error")]
+)
+async def test_who_waits_for_an_answer_that_cannot_be_read_is_told(city: Orchestrator, given: Any, code: bytes) -> None:
+    async with running(city) as found:
+        asked = asyncio.create_task(ask(found, request(CHAT, body("sleep"), "three-mode-within: 3")))
+        await is_asleep(city, 1)
+        (waiting,) = found.app.endpoint._running
+        assert isinstance(waiting, AtOnceAnswer)
+        call = waiting.call
+        assert isinstance(call, AgentCall)
+        assert call.asked is not None
+        assert call.asked.cancel()
+        call.done(given)
+        assert b'"code":"%b"' % code in await asked
+        assert found.app.metrics.in_flight == 0
+    await is_asleep(city, 0)
+
+
+async def test_an_answer_that_was_left_to_the_normal_way_is_left_there_once(city: Orchestrator) -> None:
+    async def goes_on() -> LLMResponse:
+        raise AssertionError("it ends with the endpoint")
+
+    async with running(city, drain_within=0.1) as found:
+        asked = asyncio.create_task(ask(found, request(CHAT, body("sleep"))))
+        await is_asleep(city, 1)
+        (waiting,) = found.app.endpoint._running
+        assert isinstance(waiting, AtOnceAnswer)
+        assert isinstance(waiting.call, AgentCall)
+        assert waiting.call.asked is not None
+        assert waiting.call.asked.cancel()
+        waiting.done(goes_on)
+        found.app.cut_off()
+        assert in_tasks() == 1
+        reply = await asked
+        assert b" 503 " in reply
+        assert b'"code":"draining"' in reply
+        assert found.app.metrics.in_flight == 0
+    await is_asleep(city, 0)
 
 
 async def test_an_endpoint_that_ends_cuts_off_what_runs_with_a_503(city: Orchestrator) -> None:

@@ -15,26 +15,39 @@ from tests.support.agents.until import until
 from tests.support.serve.endpoint import free_port
 from tests.support.serve.load import Load, refused, serving
 from three_mode import Orchestrator
+from three_mode.testing import Fault, ScriptedProvider, Turn
 
 BODY = {"model": "tiny", "temperature": 0, "messages": [{"role": "user", "content": "Count to 50."}]}
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
-    return [child for child in psutil.Process(pid).children() if "workers.body" in " ".join(child.cmdline())]
+    return [child for child in psutil.Process(pid).children() if "workers.body" in " ".join(_words(child))]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # it ended while it was looked at
+        return []
 
 
 def listens(process: psutil.Process, port: int) -> bool:
-    return any(place.status == "LISTEN" and place.laddr.port == port for place in process.net_connections())
+    try:
+        return any(place.status == "LISTEN" and place.laddr.port == port for place in process.net_connections())
+    except psutil.NoSuchProcess:  # it ended while it was looked at
+        return False
 
 
 def connections(process: psutil.Process, port: int) -> int:
     return sum(place.status == "ESTABLISHED" and place.laddr.port == port for place in process.net_connections())
 
 
-async def asked(port: int) -> str:
+async def asked(port: int, model: str = "tiny") -> str:
     """The answer over a new connection."""
     async with httpx.AsyncClient(timeout=30) as http:
-        reply = await http.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=BODY | {"max_tokens": 4})
+        reply = await http.post(
+            f"http://127.0.0.1:{port}/v1/chat/completions", json=BODY | {"model": model, "max_tokens": 4}
+        )
         assert reply.status_code == 200, reply.text
         return str(reply.json()["choices"][0]["message"]["content"])
 
@@ -111,6 +124,33 @@ async def test_at_sigterm_what_runs_may_end() -> None:
         assert json.loads(rest[-2].removeprefix("data: "))["choices"][0]["finish_reason"] == "length"
         assert await asyncio.wait_for(process.wait(), 20) == 0
         await gone(family)
+
+
+async def test_a_worker_that_drains_leaves_what_is_new_to_the_other() -> None:
+    port = free_port()
+    async with ScriptedProvider("http/1.1") as provider:
+        provider.next(Turn(text=("at last",)), fault=Fault(stall_before_head=6))
+        provider.always(Turn(text=("at once",)))
+        url = provider.url + "/v1"
+        async with serving(port, "--workers", "2", "--base-url", url, "--model", "small", within=60) as process:
+            workers = workers_of(process.pid)
+            long = asyncio.create_task(asked(port, "small"))
+            await until(lambda: len(provider.seen) == 1)
+            (busy,) = [worker for worker in workers if connections(worker, port)]
+            (free,) = [worker for worker in workers if worker != busy]
+            busy.send_signal(signal.SIGTERM)
+            await until(lambda: not listens(busy, port))
+            assert {await asked(port, "small") for _ in range(16)} == {"at once"}
+            assert busy.is_running()
+            assert not long.done(), "it drains for as long as it has work"
+            assert await long == "at last"
+            await gone([busy])
+            await until(lambda: sum(listens(worker, port) for worker in workers_of(process.pid)) == 2, 40)
+            assert free.is_running()
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(process.wait(), 20) == 0
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", port)
 
 
 async def test_when_what_started_them_is_killed_they_end() -> None:

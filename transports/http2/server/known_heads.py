@@ -1,6 +1,7 @@
 """Heads of HTTP/1.1 that were read before: a client sends the same again and again, but for the length of the body.
 
-A head is known by its bytes without that number, so that it is told apart from any other. What was refused is not kept.
+A head is known by its bytes without that number, so that it is told apart from any other; one whose length is no number
+is read anew. What was refused is not kept.
 """
 
 from transports.http2.server.h1_head import MOST_DIGITS, read_head
@@ -31,8 +32,9 @@ class KnownHeads:
             at += len(_NAME)
             end = block.find(b"\r", at)
             digits = block[at:end]
-            if digits.isdigit() and len(digits) <= MOST_DIGITS:
-                likeness, length = block[:at] + block[end:], digits
+            if not digits.isdigit() or len(digits) > MOST_DIGITS:
+                return read_head(block, most_fields)  # without a number it is like one whose number was taken out
+            likeness, length = block[:at] + block[end:], digits
         known = self._known.get(likeness)
         if known is None:
             known = read_head(block, most_fields)

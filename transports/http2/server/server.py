@@ -95,7 +95,7 @@ class Server:
                 listener.listen(options.backlog)
                 self.port = int(listener.getsockname()[1])
         except OSError:
-            self._stop_listening()
+            self._close_listeners()
             raise
         for listener in self._sockets:
             self.loop.add_reader(listener.fileno(), self._accept, listener)
@@ -112,14 +112,14 @@ class Server:
         try:
             listener.bind(path)
         except OSError:
-            self._stop_listening()
+            self._close_listeners()
             raise
         finally:
             os.umask(before)
         listener.listen(self.options.backlog)
         self.loop.add_reader(listener.fileno(), self._accept, listener)
 
-    def _stop_listening(self) -> None:
+    def _close_listeners(self) -> None:
         for listener in self._sockets:
             if self.port or self.options.path:
                 self.loop.remove_reader(listener.fileno())
@@ -128,6 +128,13 @@ class Server:
                     os.unlink(listener.getsockname())
             listener.close()
         self._sockets.clear()
+
+    def stop_listening(self) -> None:
+        """Accepts what has come, and nothing after that: others that listen on a shared port get it."""
+        for listener in self._sockets:
+            for _ in range(1 + self.options.backlog // ACCEPTED_AT_ONCE):
+                self._accept(listener)
+        self._close_listeners()
 
     def retire(self) -> None:
         """Says goodbye to clients: HTTP/2 by GOAWAY, idle connections by closing; what runs goes on.
@@ -144,7 +151,7 @@ class Server:
 
     async def close(self) -> None:
         """Stops listening and closes all connections; applications that still run are cancelled after a while."""
-        self._stop_listening()
+        self._close_listeners()
         for accepted in self._opening.values():
             _shut(accepted)
         self.retire()

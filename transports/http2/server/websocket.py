@@ -194,7 +194,7 @@ class WebSocketConnection(AcceptedConnection):
             "raw_path": self._head.raw_path,
             "query_string": self._head.query,
             "root_path": "",
-            "headers": self._head.headers,
+            "headers": self._head.headers.copy(),
             "client": self.client,
             "server": self.address,
             "subprotocols": _subprotocols(self._head.headers),

@@ -1,5 +1,6 @@
 """Heads that were read before are read as if they were new."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ LINES = st.sampled_from(
         b"content-length:5",
         b"CONTENT-LENGTH: 6",
         b"content-length: x",
+        b"content-length: ",
+        b"Content-Length: ",
         b"content-length: 1234567890123456789",
         b"x-content-length: 7",
         b"content-length : 8",
@@ -46,6 +49,17 @@ def test_they_are_read_as_new_ones_are(heads: list[list[bytes]]) -> None:
     for lines in heads:
         block = b"\r\n".join([b"POST /a?b HTTP/1.1", b"host: localhost", *lines, b""])
         assert read(block, known) == read(block, None)
+
+
+@pytest.mark.parametrize("name", [b"content-length: ", b"Content-Length: "])
+def test_a_length_that_is_empty_is_not_that_of_a_head_before(name: bytes) -> None:
+    known, start = KnownHeads(), b"POST / HTTP/1.1\r\nhost: a\r\n" + name
+    assert known.read(start + b"5\r\n", 256).content_length == 5
+    for value in (b"", b" ", b"\t", b"+5", b"5 5"):
+        with pytest.raises(BadRequest) as refused:
+            known.read(start + value + b"\r\n", 256)
+        assert refused.value.status == 400
+    assert known.read(start + b"6\r\n", 256).content_length == 6
 
 
 def test_notes_are_shared_by_heads_that_differ_in_the_length_alone() -> None:

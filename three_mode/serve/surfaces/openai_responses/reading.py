@@ -196,6 +196,8 @@ def _read_tools(data: dict[str, Any], fields: dict[str, Any]) -> None:
         kind = choice.get("type")
         if kind == "allowed_tools":
             allowed = choice.get("tools")
+            if allowed is not None and not isinstance(allowed, list):
+                raise InvalidRequest("the allowed tools are a list", field="tool_choice.tools")
             names = [tool.get("name") for tool in allowed or () if isinstance(tool, Mapping)]
             tools = [tool for tool in tools if tool["name"] in names]
             choice = choice.get("mode")
