@@ -2,8 +2,10 @@
 
 import os
 import sys
+from collections.abc import Iterable
 
 from rich.console import Console
+from rich.markup import escape
 
 UNCUT = 100_000  # columns, where nobody looks: a program that reads the output gets whole lines
 
@@ -15,3 +17,10 @@ def open_console(stderr: bool = False) -> Console:
     if stream.isatty() or os.environ.get("COLUMNS", "").isdigit():
         return Console(stderr=stderr)
     return Console(stderr=stderr, width=UNCUT)
+
+
+def tell(console: Console, lines: Iterable[str]) -> None:
+    """Prints lines as they are."""
+    for line in lines:
+        console.print(escape(line), soft_wrap=True, highlight=False)
+    sys.stderr.flush()

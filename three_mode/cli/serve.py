@@ -6,33 +6,30 @@ Requests that run at that moment may finish.
 import argparse
 import asyncio
 import gc
-import os
-import sys
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from msgspec.structs import replace
 from rich.console import Console
 from rich.markup import escape
 
-from three_mode.channels.grpc_options import SCHEMES as GRPC_SCHEMES
 from three_mode.cli.access_lines import access_lines
-from three_mode.cli.console import open_console
+from three_mode.cli.console import open_console, tell
 from three_mode.cli.joining import address_on, join
-from three_mode.config import ConfigTable, Sources
+from three_mode.cli.serve_given import DEFAULTS, KEYS, Given, given_of, is_local
+from three_mode.config import Sources
 from three_mode.config.tables import fields_of
 from three_mode.conversations import Conversations
 from three_mode.errors import ConfigurationError, ThreeModeError
-from three_mode.modes import CommunicationMode, names_files
-from three_mode.policies import Policies
-from three_mode.serve import App, Connected, ServeOptions, Tls, serve
+from three_mode.modes import CommunicationMode
+from three_mode.serve import App, Connected, ServeOptions, serve
 from three_mode.serve.backend import Backend
 from three_mode.serve.bus_verbs import BusVerbs
 from three_mode.serve.conversations import ConversationBackend
-from three_mode.serve.server import tls_context, until_signalled
-from three_mode.serve.settings import ServeTable, named_models
+from three_mode.serve.server import until_signalled
+from three_mode.serve.settings import ServeTable
 from three_mode.serve.system_events import tell_of_agents
 from transports.bus import Bus
 
@@ -40,24 +37,6 @@ if TYPE_CHECKING:
     from three_mode.cli.workers.link import WorkerLink
     from three_mode.connection import LLMConnection
 
-_FILES = ("certificate", "key", "api_key_file")
-# Options that the table has under the same names.
-_SAME = (
-    "host",
-    "port",
-    "workers",
-    "grpc",
-    "bus",
-    "a2a",
-    "most_at_once",
-    "talks",
-    "any_local_model",
-    "mcp_models",
-    "access_log",
-    "behind_proxy",
-)
-KEYS = "THREE_MODE_API_KEYS"
-DEFAULTS = ServeOptions()
 # Objects allocated between two runs of the garbage collector: 64 requests at once exceed Python's default of 700.
 COLLECT_EVERY = 10_000
 
@@ -130,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
     """Runs the subcommand; returns the exit code."""
     console = open_console(stderr=True)
     try:
-        given = _given(options)
+        given = given_of(options)
         if given.table.workers in (None, 1):
             _run(_serve(given, console))
         else:
@@ -146,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
 def run_worker(options: argparse.Namespace, link: "WorkerLink") -> str | None:
     """Serves as one of several workers. Returns why it could not, or None at its end."""
     try:
-        _run(_serve(_given(options), open_console(stderr=True), link))
+        _run(_serve(given_of(options), open_console(stderr=True), link))
     except asyncio.CancelledError:  # nobody waits for what still runs
         return None
     except (ThreeModeError, OSError) as error:
@@ -165,96 +144,6 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 def _port_or_path(text: str) -> int | str:
     return int(text) if text.isdigit() else text
-
-
-def _table(options: argparse.Namespace, config: ConfigTable) -> ServeTable:
-    """What the config file says, and before it the command line."""
-    table: ServeTable = config.options(ServeTable, "serve")
-    paths = {
-        name: config.path_of(str(path)) for name in (*_FILES, "talks") if (path := getattr(table, name)) is not None
-    }
-    given = {
-        "models": None if options.model is None else tuple(options.model),
-        "origins": None if options.origin is None else tuple(options.origin),
-        **{name: getattr(options, name) for name in (*_SAME, *_FILES)},
-    }
-    said = {name: value for name, value in given.items() if value is not None}
-    if "api_key_file" not in said and os.environ.get(table.api_keys_env or KEYS):
-        paths.pop("api_key_file", None)  # the environment comes before the file
-        said["api_key_file"] = None
-    return replace(table, **(paths | said))
-
-
-def _settings(options: argparse.Namespace, table: ServeTable, only: frozenset[str] | None) -> ServeOptions:
-    certificate, key = table.certificate, table.key
-    if (certificate is None) != (key is None):
-        raise ConfigurationError("--certificate and --key go together")
-    for path in (certificate, key, table.api_key_file):
-        if path is not None and not path.is_file():
-            raise ConfigurationError(f"no such file: {path}")
-    tls = Tls(certificate, key) if certificate is not None and key is not None else None
-    if tls is not None:
-        tls_context(tls)  # for its errors, before anything is started
-    if options.base_url is not None and not options.base_url.startswith(("http://", "https://", *GRPC_SCHEMES)):
-        raise ConfigurationError(
-            f"--base-url is a URL such as http://localhost:11434/v1 or grpc://localhost:50051, not {options.base_url!r}"
-        )
-    return ServeOptions(
-        host=table.host or DEFAULTS.host,
-        port=DEFAULTS.port if table.port is None else table.port,
-        grpc=table.grpc,
-        tls=tls,
-        api_keys=_keys(table.api_key_file, table.api_keys_env or KEYS),
-        max_in_flight=DEFAULTS.max_in_flight if table.most_at_once is None else table.most_at_once,
-        mcp_models=table.mcp_models,
-        a2a_default=table.a2a,
-        allowed_origins=frozenset(table.origins),
-        only_models=only,
-        any_local_model=table.any_local_model,
-        access_log=table.access_log,
-        behind_proxy=table.behind_proxy,
-        **table.limits(),
-    )
-
-
-def _only(models: Mapping[str, str], config: ConfigTable) -> frozenset[str] | None:
-    """What clients may name: the models that are named, and those of the config file. None where none is: whatever the
-    catalogue, the bus and the provider have."""
-    if not models:
-        return None
-    file = config.settings
-    routes: Policies = config.options(Policies, "policies")
-    default = [] if file.default_model is None else [file.default_model]
-    return frozenset((*models, *file.models, *(route.name for route in routes.routes), *default))
-
-
-def _keys(path: Path | None, variable: str) -> frozenset[str]:
-    """Reads keys from a file or the environment. On the command line, the list of processes would show them."""
-    text = path.read_text() if path is not None else os.environ.get(variable, "").replace(",", "\n")
-    keys = frozenset(line.strip() for line in text.splitlines() if line.strip())
-    if path is not None and not keys:  # an empty file must not open the endpoint
-        raise ConfigurationError(f"no key is in {path}", hint="one a line")
-    if variable != KEYS and not keys:
-        raise ConfigurationError(f"serve.api_keys_env names {variable}, which holds no key", hint=f"set {variable}")
-    return keys
-
-
-class Given(NamedTuple):
-    """What the command line and the config file say, checked."""
-
-    options: argparse.Namespace
-    config: Sources
-    table: ServeTable
-    models: dict[str, str]
-    """Name that clients use -> address."""
-    settings: ServeOptions
-
-
-def _given(options: argparse.Namespace) -> Given:
-    config = Sources(options.config)
-    table = _table(options, config.table)
-    models = named_models(table.models)
-    return Given(options, config, table, models, _settings(options, table, _only(models, config.table)))
 
 
 async def _serve(given: Given, console: Console, link: "WorkerLink | None" = None) -> None:
@@ -305,18 +194,6 @@ async def _serve(given: Given, console: Console, link: "WorkerLink | None" = Non
             else:
                 link.say_ready(lines)
                 await link.until_stopped()
-
-
-def tell(console: Console, lines: Iterable[str]) -> None:
-    """Prints lines as they are."""
-    for line in lines:
-        console.print(escape(line), soft_wrap=True, highlight=False)
-    sys.stderr.flush()
-
-
-def is_local(connection: "LLMConnection", address: str) -> bool:
-    """Whether an address is that of a model of this computer. Opens nothing."""
-    return names_files(address) or address in connection.local_models()
 
 
 async def _prepared(

@@ -7,7 +7,8 @@ from rich.markup import escape
 
 from three_mode.agents import Orchestrator, OrchestratorOptions
 from three_mode.agents.supervisor.hosts import HostOptions, search_path
-from three_mode.cli.serve import Given, is_local, tell
+from three_mode.cli.console import tell
+from three_mode.cli.serve_given import Given, is_local
 from three_mode.cli.workers.order import WorkerOrder, written_options
 from three_mode.cli.workers.team import Workers
 from three_mode.connection import ConnectionOptions, LLMConnection
