@@ -34,7 +34,7 @@ class Place(NamedTuple):
     recording: Path
 
 
-@pytest_asyncio.fixture(scope="package", loop_scope="package", params=PLACES)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=PLACES)
 async def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     folder, name = tmp_path_factory.mktemp("place"), str(request.param)
     traces, recording = folder / "spans", folder / "run.rec"

@@ -21,7 +21,7 @@ from three_mode.errors import (
     RateLimit,
 )
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def until(question: Any, expected: Any) -> None:
