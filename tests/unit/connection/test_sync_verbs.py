@@ -11,6 +11,7 @@ from three_mode.calls import batches, stream
 # Verb -> why code without a loop has none.
 ABSENT = {
     "LLMConnection": {
+        "begin_completion": "it is for programs that have a loop, and call from its callbacks",
         "local_model": "its answers come in asynchronous batches, for programs that pass them on",
         "states": "an old name, which goes with the first release",
         "local": "an old name, which goes with the first release",
