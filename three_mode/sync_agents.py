@@ -253,12 +253,40 @@ class AgentReceipt:
         return LOOP.run(self._async.settled(within))
 
 
-class Orchestrator:
+class CallingVerbs:
+    """What a program calls agents by: those of the orchestrator, and of one who joined."""
+
+    _async: "agents.Orchestrator | agents.Joined"
+
+    def ref(self, name: str) -> AgentRef:
+        """Return a reference to one agent by name: `scout/7`."""
+        return AgentRef(self._async.ref(name))
+
+    def group(self, name: str) -> AgentGroup:
+        """Return all agents of a group that are on the bus now."""
+        return AgentGroup(LOOP.read(lambda: self._async.group(name)))
+
+    def any(self, role: str) -> AgentRef:
+        """Return a reference to the agent of a role or group with the least to do, chosen at each call."""
+        return AgentRef(self._async.any(role))
+
+    def broadcast(self, topic: str, item: Any) -> AgentReceipt:
+        """Publish `item`, and return its receipt once it is in the ring."""
+
+        async def broadcast() -> agents.AgentReceipt:
+            return await self._async.broadcast(topic, item)
+
+        return AgentReceipt(LOOP.run(broadcast()))
+
+
+class Orchestrator(CallingVerbs):
     """Owner of host processes and of the agents in them: a context manager. Its options are those of the async one.
 
     With `hosts=0` the agents live in the background thread that all of `three_mode.sync` shares. Ctrl-C in a call ends
     the call; leaving the block by it stops the agents and their hosts in order.
     """
+
+    _async: "agents.Orchestrator"
 
     def __init__(
         self,
@@ -339,26 +367,6 @@ class Orchestrator:
         """Put a model on the bus, once for all agents: requests address it as `agent:NAME`."""
         return AgentRef(LOOP.run(self._async.model(model, name=name, within=within, **source)))
 
-    def ref(self, name: str) -> AgentRef:
-        """Return a reference to one agent by name: `scout/7`."""
-        return AgentRef(self._async.ref(name))
-
-    def group(self, name: str) -> AgentGroup:
-        """Return all agents of a group that are on the bus now."""
-        return AgentGroup(LOOP.read(lambda: self._async.group(name)))
-
-    def any(self, role: str) -> AgentRef:
-        """Return a reference to the agent of a role or group with the least to do, chosen at each call."""
-        return AgentRef(self._async.any(role))
-
-    def broadcast(self, topic: str, item: Any) -> AgentReceipt:
-        """Publish `item`, and return its receipt once it is in the ring."""
-
-        async def broadcast() -> agents.AgentReceipt:
-            return await self._async.broadcast(topic, item)
-
-        return AgentReceipt(LOOP.run(broadcast()))
-
     def stop(self, whom: "_Whom", within: float = 10.0, *, forget: bool = True) -> None:
         """Stop agents: their current messages may finish, and they do not come back. `forget`: with what they kept."""
         LOOP.run(self._async.stop(_with_loop(whom), within, forget=forget))
@@ -412,8 +420,10 @@ class Orchestrator:
         return LOOP.run(listen())
 
 
-class Joined:
+class Joined(CallingVerbs):
     """A program's membership of a bus, or of a cluster: `join` makes it, and `with` enters and leaves."""
+
+    _async: "agents.Joined"
 
     def __init__(self, joined: agents.Joined) -> None:
         self._async = joined
@@ -431,26 +441,6 @@ class Joined:
     def bus(self) -> Bus:
         """The bus, for connections: `three_mode.sync.LLMConnection(bus=joined.bus)`."""
         return self._async.bus
-
-    def ref(self, name: str) -> AgentRef:
-        """Return a reference to one agent by name: `scout/7`."""
-        return AgentRef(self._async.ref(name))
-
-    def group(self, name: str) -> AgentGroup:
-        """Return all agents of a group that can be called now."""
-        return AgentGroup(LOOP.read(lambda: self._async.group(name)))
-
-    def any(self, role: str) -> AgentRef:
-        """Return a reference to the agent of a role or group with the least to do, chosen at each call."""
-        return AgentRef(self._async.any(role))
-
-    def broadcast(self, topic: str, item: Any) -> AgentReceipt:
-        """Publish `item`, and return its receipt once it is in the ring."""
-
-        async def broadcast() -> agents.AgentReceipt:
-            return await self._async.broadcast(topic, item)
-
-        return AgentReceipt(LOOP.run(broadcast()))
 
     def nodes(self) -> list[agents.NodeReport]:
         """Return this program and the nodes of its cluster; ConfigurationError where it has none."""
