@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.processes import lives
 from tests.support.providers.clock import settle
 from tests.support.providers.servers import HELLO, QUICK, hello
 from three_mode import LLMConnection, LLMRequest, errors
@@ -309,7 +310,7 @@ def test_the_child_of_a_child_is_stopped_too(tmp_path: Path) -> None:
 
     pid = asyncio.run(run())
     until = time.monotonic() + 3
-    while time.monotonic() < until and psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+    while time.monotonic() < until and lives(pid):
         time.sleep(0.01)
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert not lives(pid)
     assert signal.SIGTERM

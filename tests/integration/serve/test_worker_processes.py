@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.support.agents.until import until
+from tests.support.processes import lives
 from tests.support.serve.endpoint import free_port
 from tests.support.serve.load import Load, refused, serving
 from three_mode import Orchestrator
@@ -53,7 +54,7 @@ async def asked(port: int, model: str = "tiny") -> str:
 
 
 async def gone(processes: list[psutil.Process], within: float = 20) -> None:
-    await until(lambda: not any(each.is_running() and each.status() != "zombie" for each in processes), within)
+    await until(lambda: not any(map(lives, processes)), within)
 
 
 async def test_all_workers_answer_with_a_model_that_is_loaded_once() -> None:
@@ -91,7 +92,7 @@ async def test_a_worker_that_is_killed_comes_back_while_the_other_answers() -> N
             await until(lambda: sum(listens(worker, port) for worker in workers_of(process.pid)) == 2, 40)
             await load.until_all_well(asyncio.get_running_loop().time())
         assert {worker.pid for worker in workers_of(process.pid)} - {first.pid, second.pid}
-        assert second.is_running()
+        assert lives(second)
         lost = load.failures()
         assert set(lost) <= {"cut", "ConnectError", "ReadError", "RemoteProtocolError"}, lost
         assert sum(lost.values()) <= 2 * 12, "those of the killed worker, and no more"
@@ -141,12 +142,12 @@ async def test_a_worker_that_drains_leaves_what_is_new_to_the_other() -> None:
             busy.send_signal(signal.SIGTERM)
             await until(lambda: not listens(busy, port))
             assert {await asked(port, "small") for _ in range(16)} == {"at once"}
-            assert busy.is_running()
+            assert lives(busy)
             assert not long.done(), "it drains for as long as it has work"
             assert await long == "at last"
             await gone([busy])
             await until(lambda: sum(listens(worker, port) for worker in workers_of(process.pid)) == 2, 40)
-            assert free.is_running()
+            assert lives(free)
             process.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(process.wait(), 20) == 0
             with pytest.raises(ConnectionRefusedError):

@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from benchmarks import _h2load
@@ -30,6 +29,7 @@ from benchmarks.harness.headlines import HEADLINES
 from benchmarks.harness.machine import describe
 from benchmarks.harness.pace import pace
 from benchmarks.harness.runner import run_command
+from tests.support.processes import lives
 
 CASE = "echo"
 
@@ -164,23 +164,16 @@ def test_a_whole_run_has_twenty_minutes_and_every_benchmark_its_share() -> None:
     assert sum(shares.SECONDS.values()) <= shares.TOGETHER
 
 
-def _lives(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def test_one_that_takes_too_long_is_stopped_with_all_it_started(tmp_path: Path) -> None:
     """Also a child that its own child would outlive."""
     told = tmp_path / "pid"
     assert run_command(["sh", "-c", f"sleep 60 & echo $! > {told}; wait"], 6.0) is None
     child = int(told.read_text())
     for _ in range(200):  # a killed process is gone a moment later
-        if not _lives(child):
+        if not lives(child):
             break
         time.sleep(0.05)
-    assert not _lives(child)
+    assert not lives(child)
     assert run_command([sys.executable, "-c", "raise SystemExit(3)"], 30.0) == 3
 
 
