@@ -106,6 +106,7 @@ class Gateway:
                 self._names.hosts,
                 self.flush,
                 self.placement.taker.begin,
+                self._home.dead_letter,
             )
             self._broadcasts = Broadcasts(self.core, session, self.flush)
             await bus.register(host_name(f"gateway-{self.node}"), self._on_host_request)

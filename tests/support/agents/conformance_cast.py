@@ -17,6 +17,10 @@ class Worker(Scout):
     async def waits_for(self, other: str, seconds: float) -> str:
         return str(await self.ref(other).ask("wait", 30.0, within=seconds))
 
+    @handler
+    async def ends(self) -> None:
+        self.stop()
+
     @handler(concurrent=100)
     async def asks(self, model: str, text: str) -> str:
         request = LLMRequest(model=model, messages=[{"role": "user", "content": text}])

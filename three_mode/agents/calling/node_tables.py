@@ -1,22 +1,24 @@
-"""Tables of other nodes: hosts and agents of each, asked for in pages; a node that does not answer says why."""
+"""Tables and dead letters of other nodes, asked for in pages; a node that does not answer says why in its table."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from three_mode.agents.handlers.codec import decoder_for, encode
-from three_mode.agents.wire.orders import AgentReport, HostReport, NodeReport, NodeTable, Table, host_name
-from transports.bus import BusError, Encoded
+from three_mode.agents.wire.dead_letters import DeadLetter
+from three_mode.agents.wire.orders import LETTERS, AgentReport, HostReport, NodeReport, NodeTable, Table, host_name
+from transports.bus import BusError, Encoded, StreamReader
 
 if TYPE_CHECKING:
     from three_mode.agents.calling.session import Session
 
 TABLE = "table"  # topic of the question to a node
 _PAGE = 500  # agents of a page
+_LETTERS_A_PAGE = 100
 _AHEAD = 16  # pages ahead of their reader
 
 
@@ -38,6 +40,7 @@ class _Rows:
 
 
 _page = decoder_for(TablePage)
+_letters = decoder_for(list[DeadLetter])
 
 
 def pages(table: Table, version: str) -> Iterable[bytes]:
@@ -84,7 +87,34 @@ async def _ask(session: "Session", node: NodeReport, within: float) -> NodeTable
 
 
 async def _pages_of(session: "Session", node: str, within: float) -> AsyncIterator[TablePage]:
-    stream = session.bus.stream(host_name(node), Encoded(encode(None)), topic=TABLE, within=within, credit=_AHEAD)
-    async with stream as parts:
+    async with _parts(session, node, TABLE, within) as parts:
         async for part in parts:
             yield _page(part.raw)
+
+
+def letter_pages(letters: Sequence[DeadLetter]) -> Iterable[bytes]:
+    """Cut dead letters into encoded pages."""
+    for start in range(0, len(letters), _LETTERS_A_PAGE):
+        yield encode(letters[start : start + _LETTERS_A_PAGE])
+
+
+async def node_letters(session: "Session", nodes: Iterable[NodeReport], within: float) -> list[DeadLetter]:
+    """Return the dead letters of the other nodes that answer within `within` seconds, each with its node."""
+
+    async def ask(node: NodeReport) -> list[DeadLetter]:
+        found: list[DeadLetter] = []
+        try:
+            async with _parts(session, node.name, LETTERS, within) as parts:
+                async for part in parts:
+                    found += _letters(part.raw)
+        except BusError:
+            pass  # what came until then is true
+        return [msgspec.structs.replace(letter, node=node.name) for letter in found]
+
+    others = [node for node in nodes if node.kind == "node" and node.state in ("here", "suspected")]
+    return [letter for found in await asyncio.gather(*map(ask, others)) for letter in found]
+
+
+def _parts(session: "Session", node: str, topic: str, within: float) -> StreamReader:
+    """Ask a node for a stream of pages."""
+    return session.bus.stream(host_name(node), Encoded(encode(None)), topic=topic, within=within, credit=_AHEAD)

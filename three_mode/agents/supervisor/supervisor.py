@@ -30,6 +30,7 @@ from three_mode.agents.supervisor.quarantine import Quarantine
 from three_mode.agents.supervisor.restart import GivenUp, Restart
 from three_mode.agents.supervisor.roster import Entry, Group, Roster
 from three_mode.agents.supervisor.spawning import Spawning
+from three_mode.agents.wire.agent_news import AgentsDied, AgentsSpawned, AgentsStopped
 from three_mode.agents.wire.orders import (
     Failed,
     NamesOrder,
@@ -118,6 +119,8 @@ class Supervisor:
             if entry.name not in done.failed and self.roster.agents.get(entry.name) is entry:
                 entry.host = host
                 self._note_running(entry)
+        if self.event_log.passing is not None and len(done.failed) < len(names):
+            self.event_log.passing(AgentsSpawned(tuple(one for one in names if one not in done.failed), host))
         unwanted = [name for name in names if name not in done.failed and self._unwanted(name)]
         if unwanted:  # stopped meanwhile, perhaps before this order reached the host
             self.hosts.in_background(self.end_on(host, unwanted, "was stopped while it was made"))
@@ -146,6 +149,8 @@ class Supervisor:
                     outcome, StateNotKept
                 ):  # another order may have stopped them, and their names may be others' since
                     self._remove(name for name in chosen if self.roster.agents.get(name) is entries[name])
+                    if self.event_log.passing is not None:
+                        self.event_log.passing(AgentsStopped(tuple(chosen)))
             for outcome in outcomes:
                 if outcome is not None:
                     raise outcome
@@ -237,6 +242,8 @@ class Supervisor:
         if entry.state != "running":
             entry.early_report = report  # the host's answer that the agent was made is still on its way
             return
+        if self.event_log.passing is not None:
+            self.event_log.passing(AgentsDied((entry.name,), entry.host, report.reason))
         self._bring_agent_back(entry, report.reason, not report.normal, next(self._tickets))
 
     def handlers_raised(self, report: RaisedReport) -> None:
@@ -357,6 +364,8 @@ class Supervisor:
         for entry in entries:
             entry.state, entry.reason, entry.early_report = "restarting", reason, None
         self.event_log.add(HostLost(host.label, reason, len(entries)))
+        if self.event_log.passing is not None and entries:
+            self.event_log.passing(AgentsDied(tuple(entry.name for entry in entries), host.label, reason))
         blocking = host.blocked.agent if host.blocked is not None else ""
         for entry in entries:  # only those that were being made, or blocked the loop, have failed themselves
             if entry in suspects or entry.name == blocking:
