@@ -256,6 +256,7 @@ class Orchestrator(Verbs):
         assert self._control_server is not None
         if self._keep.where == NATS:
             self._kept = await self._gateway.open_kept(self._keep)
+            self._roster.rank = self._gateway.rank
         elif self._keep.file:
             from three_mode.agents.keeping.file_store import FileStore  # SQLite, for whoever has a file
 

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -69,8 +69,6 @@ class Supervisor:
         self.overview = Overview(session, hosts, roster)
         self.kept: KeptStore | None = None
         """What agents keep."""
-        self.rank: Callable[[], str] = lambda: ""
-        """Gives the rank of incarnations that begin now, as `rank_of` writes it; empty: nobody numbers them."""
         self._lost_at: dict[str, float] = {}  # host -> when it ended, on time.monotonic()
         self._tickets = itertools.count(1)
         self._stopping: dict[str, asyncio.Future[None]] = {}  # agent -> done once the order to stop it is
@@ -104,9 +102,10 @@ class Supervisor:
 
         `old_code`: make them also where the host could not load anew what this process has loaded anew.
         """
-        order = msgspec.structs.replace(group.order, numbers=tuple(numbers), rank=self.rank())
         names = [f"{group.name}/{number}" for number in numbers]
         before = [(entry, entry.ticket) for name in names if (entry := self.roster.agents.get(name)) is not None]
+        rank = max((entry.rank for entry, _ in before), default="")
+        order = msgspec.structs.replace(group.order, numbers=tuple(numbers), rank=rank)
         await self._new_code.bring_to(host, within, old_code)
         for entry, _ in before:
             entry.being_made = True
@@ -437,7 +436,7 @@ class Supervisor:
 
     async def _bring_back(self, entries: list[Entry], host: str) -> None:
         """Make agents again on a host: a group at a time, and then one by one those that fail, within their limits."""
-        groups: dict[str, list[Entry]] = {}
+        groups: dict[tuple[str, str], list[Entry]] = {}
         for entry in entries:
             if entry.state != "restarting":
                 continue
@@ -445,7 +444,7 @@ class Supervisor:
                 entry.state, entry.reason = "given up", entry.reason or "its host ended"
                 self.event_log.add(AgentGivenUp(entry.name, entry.reason, True))
             else:
-                groups.setdefault(entry.group.name, []).append(entry)
+                groups.setdefault((entry.group.name, entry.rank), []).append(entry)
         async with asyncio.TaskGroup() as tasks:
             for members in groups.values():
                 task = tasks.create_task(self._bring_back_group(members, host))
