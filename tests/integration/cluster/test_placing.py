@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.support.agents.keep_cast import Counter
 from tests.support.cluster.cluster_cast import Scout, Stubborn, Unruly
 from tests.support.cluster.nodes import ROOT, child_home, command_node, new_name, node, until, worker
 from tests.support.cluster.server import NatsServer, free_port
@@ -65,6 +66,19 @@ async def test_on_names_nodes_and_labels(three: Three) -> None:
     assert await one.ask(Scout.add, 1, within=20) == 2
     assert three.home.nodes()[0].labels == ()
     assert {report.labels for report in three.home.nodes()} == {(), ("gpu",)}
+
+
+async def test_a_stop_that_does_not_forget_leaves_what_was_kept_at_the_node_that_has_it(three: Three) -> None:
+    counter = await three.home.spawn(Counter, name="counter", on="gpu")
+    assert await counter.ask(Counter.add, 5, within=20) == 5
+    await three.home.stop(counter, forget=False)
+    await until(lambda: three.home.bus.locate("counter/0") is None)
+    again = await three.home.spawn(Counter, name="counter", on="gpu")
+    assert await again.ask(Counter.add, 1, within=20) == 6
+    await three.home.stop(again)
+    await until(lambda: three.home.bus.locate("counter/0") is None)
+    anew = await three.home.spawn(Counter, name="counter", on="gpu")
+    assert await anew.ask(Counter.add, 1, within=20) == 1
 
 
 async def test_orders_reach_agents_on_other_nodes(three: Three) -> None:

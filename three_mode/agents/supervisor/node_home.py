@@ -92,10 +92,11 @@ class SupervisedNode:
             await hosts.release(host, _RELEASE_WITHIN)
             raise
 
-    async def order(self, verb: str, agents: Sequence[str], within: float, forget: bool = False) -> None:
-        """Stop, restart, pause or resume agents. `forget`: whether what those that are stopped kept is removed."""
+    async def order(self, verb: str, agents: Sequence[str], within: float, forget: bool | None = None) -> None:
+        """Stop, restart, pause or resume agents. `forget`: whether what those that are stopped kept is removed; None:
+        where no other node has it."""
         if verb == "stop":
-            await self._supervisor.stop(list(agents), within, forget or not self._shares_states)
+            await self._supervisor.stop(list(agents), within, not self._shares_states if forget is None else forget)
         elif verb == "restart":
             await self._supervisor.restart(list(agents), "asked for", within)
         else:
