@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from three_mode.agents.calling.refs import AgentGroup as AgentGroup
     from three_mode.agents.calling.refs import AgentRef as AgentRef
     from three_mode.agents.calling.refs import RoleRef as RoleRef
+    from three_mode.agents.calling.retrying import Retry as Retry
+    from three_mode.agents.calling.retrying import RetryingRef as RetryingRef
     from three_mode.agents.calling.streams import Stream as Stream
     from three_mode.agents.handlers.declare import handler as handler
     from three_mode.agents.handlers.declare import on as on
@@ -114,6 +116,8 @@ _MODULE_OF = {
     "OrchestratorOptions": "orchestrator",
     "Replayed": "recording.replay",
     "Restart": "supervisor.restart",
+    "Retry": "calling.retrying",
+    "RetryingRef": "calling.retrying",
     "RoleRef": "calling.refs",
     "Seen": "calling.receipts",
     "Sent": "calling.caller",

@@ -21,6 +21,7 @@ from three_mode.agents import (
     NewDeadLetter,
     NodeJoined,
     Restart,
+    Retry,
 )
 from three_mode.agents.recording.replay import load
 from three_mode.errors import (
@@ -258,6 +259,31 @@ async def test_overload_is_an_error_at_the_caller(place: Place) -> None:
                 await asyncio.sleep(0.05)
             else:
                 return
+
+
+async def test_a_reference_tries_again_where_a_handler_may_be_asked_twice(place: Place) -> None:
+    worker = place.workers[0].retrying(Retry(attempts=50, each=0.5, first=0.01))
+    assert await worker.ask(Worker.answers_at, 3, "late", within=WITHIN) >= 3
+    assert await worker.ask(Worker.full_until, 3, "full", within=WITHIN) == 3
+    twice = place.workers[0].retrying(Retry(attempts=2, first=0.01))
+    with pytest.raises(Overloaded):
+        await twice.ask(Worker.full_until, 9, "twice", within=WITHIN)
+    assert await place.workers[0].ask(Worker.full_until, 0, "twice", within=WITHIN) == 3
+    begun = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await worker.ask(Worker.answers_at, 999, "never", within=1.2)
+    assert time.monotonic() - begun < WITHIN
+    assert await place.caller.any("clerk").retrying().ask(Worker.answers_at, 0, "any", within=WITHIN) == 1
+
+
+async def test_a_reference_never_asks_again_what_may_not_be_asked_twice(place: Place) -> None:
+    worker = place.workers[0].retrying()
+    with pytest.raises(BadCall, match=r"worker/0\.add is not idempotent"):
+        await worker.ask(Worker.add, 1, within=WITHIN)
+    with pytest.raises(BadCall, match="named by a string"):
+        await worker.ask("add", 1, within=WITHIN)
+    with pytest.raises(BadCall, match="argument 'key'"):  # the same call would be refused again
+        await worker.ask(Worker.answers_at, 0, {"no": "text"}, within=WITHIN)  # type: ignore[arg-type]
 
 
 async def test_a_cycle_is_an_error(place: Place) -> None:

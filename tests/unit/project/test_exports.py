@@ -93,6 +93,8 @@ PUBLIC = {
         "OrchestratorOptions",
         "Replayed",
         "Restart",
+        "Retry",
+        "RetryingRef",
         "RoleRef",
         "Seen",
         "Sent",
