@@ -54,18 +54,34 @@ def pages(table: Table, version: str) -> Iterable[bytes]:
 
 async def node_tables(session: "Session", nodes: Iterable[NodeReport], within: float) -> tuple[NodeTable, ...]:
     """Return the tables of other nodes. One that does not answer within `within` seconds has a `problem` instead."""
-    others = [node for node in nodes if node.state != "this one"]
+    others = _latest(node for node in nodes if node.state != "this one")
     return tuple(await asyncio.gather(*(_ask(session, node, within) for node in others)))
+
+
+def _latest(nodes: Iterable[NodeReport]) -> list[NodeReport]:
+    """Return one node of each name: of several starts the one that is there, else the last."""
+    found: dict[str, NodeReport] = {}
+    for node in nodes:
+        if node.name not in found or node.state != "lost":
+            found[node.name] = node
+    return list(found.values())
+
+
+def address_of(session: "Session", node: NodeReport) -> str:
+    """Return the name on the bus under which a node takes questions: its own, or that of this start of it where an
+    earlier one was not lost yet."""
+    of_this_start = host_name(f"{node.name}-{node.id}")
+    return of_this_start if session.bus.locate(of_this_start) is not None else host_name(node.name)
 
 
 async def _ask(session: "Session", node: NodeReport, within: float) -> NodeTable:
     rows, problem, begun = _Rows(), "", time.monotonic()
     if node.kind != "node":
         return NodeTable(node.name, node.state, node.kind)
-    if node.state == "lost":  # another start of that name may answer
+    if node.state == "lost":
         return NodeTable(node.name, node.state, node.kind, problem="it is lost")
     try:
-        async for page in _pages_of(session, node.name, within):
+        async for page in _pages_of(session, node, within):
             rows.version = page.version
             rows.hosts += page.hosts
             rows.agents += page.agents
@@ -86,7 +102,7 @@ async def _ask(session: "Session", node: NodeReport, within: float) -> NodeTable
     )
 
 
-async def _pages_of(session: "Session", node: str, within: float) -> AsyncIterator[TablePage]:
+async def _pages_of(session: "Session", node: NodeReport, within: float) -> AsyncIterator[TablePage]:
     async with _parts(session, node, TABLE, within) as parts:
         async for part in parts:
             yield _page(part.raw)
@@ -104,17 +120,18 @@ async def node_letters(session: "Session", nodes: Iterable[NodeReport], within: 
     async def ask(node: NodeReport) -> list[DeadLetter]:
         found: list[DeadLetter] = []
         try:
-            async with _parts(session, node.name, LETTERS, within) as parts:
+            async with _parts(session, node, LETTERS, within) as parts:
                 async for part in parts:
                     found += _letters(part.raw)
         except BusError:
             pass  # what came until then is true
         return [msgspec.structs.replace(letter, node=node.name) for letter in found]
 
-    others = [node for node in nodes if node.kind == "node" and node.state in ("here", "suspected")]
+    others = [node for node in _latest(nodes) if node.kind == "node" and node.state in ("here", "suspected")]
     return [letter for found in await asyncio.gather(*map(ask, others)) for letter in found]
 
 
-def _parts(session: "Session", node: str, topic: str, within: float) -> StreamReader:
+def _parts(session: "Session", node: NodeReport, topic: str, within: float) -> StreamReader:
     """Ask a node for a stream of pages."""
-    return session.bus.stream(host_name(node), Encoded(encode(None)), topic=topic, within=within, credit=_AHEAD)
+    to = address_of(session, node)
+    return session.bus.stream(to, Encoded(encode(None)), topic=topic, within=within, credit=_AHEAD)

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
+from three_mode.agents.calling.node_tables import address_of
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import encode
 from three_mode.agents.supervisor.node_events import NodeEvent, NodeEvents, chosen_kinds, read_events
 from three_mode.agents.wire.agent_news import EventsLost
-from three_mode.agents.wire.orders import EVENTS, NodeReport, host_name
+from three_mode.agents.wire.orders import EVENTS, NodeReport
 from three_mode.events.queue_reader import QueueReader
 from transports.bus import BusError, Encoded
 
@@ -107,7 +108,7 @@ class _OtherNodes:
         why = "its stream has ended"
         try:
             stream = self._session.bus.stream(
-                host_name(node.name), Encoded(self._order), topic=EVENTS, within=_STREAM, credit=_AHEAD
+                address_of(self._session, node), Encoded(self._order), topic=EVENTS, within=_STREAM, credit=_AHEAD
             )
             async with stream as parts:
                 async for part in parts:
