@@ -6,6 +6,8 @@ from typing import Any
 
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.handlers.declare import specs_of
+from three_mode.agents.host.agent_news import AgentNewsForwarder
+from three_mode.agents.host.forwarding import EventForwarder
 from three_mode.agents.host.llm_events import LLMEventForwarder
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.a2a_reports import a2a_reports
@@ -17,9 +19,10 @@ from three_mode.agents.runtime.tool_reports import tool_reports
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import reload
 from three_mode.agents.wire.orders import (
+    AGENT_NEWS,
     A2AReport,
+    EventsOrder,
     HostSettled,
-    LLMEventsOrder,
     NamesOrder,
     ReloadOrder,
     SettledOrder,
@@ -35,7 +38,7 @@ _spawn = decoder_for(SpawnOrder)
 _names = decoder_for(NamesOrder)
 _reload = decoder_for(ReloadOrder)
 _settled = decoder_for(SettledOrder)
-_llm_events = decoder_for(LLMEventsOrder)
+_events = decoder_for(EventsOrder)
 _ANSWER = 0.1  # share of an order's time that is kept for the way of its answer
 _ANSWER_AT_MOST = 0.25  # seconds
 
@@ -44,9 +47,14 @@ class HostService:
     """Receiver of a host's orders, which the bus delivers to the name `host:LABEL`."""
 
     def __init__(
-        self, population: Population, llm_events: LLMEventForwarder, lag: Callable[[], float] = lambda: 0.0
+        self,
+        population: Population,
+        llm_events: LLMEventForwarder,
+        agent_news: AgentNewsForwarder,
+        lag: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self._population, self._llm_events, self._lag = population, llm_events, lag
+        self._population, self._lag = population, lag
+        self._llm_events, self._agent_news = llm_events, agent_news
         self._meter = Meter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[Request], Awaitable[Any]]] = {
@@ -62,6 +70,7 @@ class HostService:
             "a2a": self._on_a2a,
             "models": self._on_models,
             "llm_events": self._on_llm_events,
+            AGENT_NEWS: self._on_agent_news,
         }
 
     def on_request(self, request: Request) -> None:
@@ -150,8 +159,14 @@ class HostService:
         return [role for role, actors in roles if any(not verbs.isdisjoint(actor.specs) for actor in actors)]
 
     async def _on_llm_events(self, request: Request) -> None:
-        order: LLMEventsOrder = _llm_events(request.raw)
-        self._llm_events.listen(order.kinds, order.within)
+        self._forwards(self._llm_events, request)
+
+    async def _on_agent_news(self, request: Request) -> None:
+        self._forwards(self._agent_news, request)
+
+    def _forwards(self, forwarder: EventForwarder[Any], request: Request) -> None:
+        order: EventsOrder = _events(request.raw)
+        forwarder.listen(order.kinds, order.within)
 
     def _on_settled(self, request: Request) -> None:
         """Answer once no agent here is late with a broadcast, or when the order's time is over."""

@@ -11,9 +11,21 @@ from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.keeping.bus_store import CLAIM, WRITE, OrdersOfHosts
 from three_mode.agents.supervisor import host_logs
 from three_mode.agents.supervisor.llm_events import LLMEventCollector
+from three_mode.agents.supervisor.node_events import NodeEvents
 from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, NamesOrder, NodeTable, RaisedReport, Table
+from three_mode.agents.wire.dead_letters import DeadLetter
+from three_mode.agents.wire.orders import (
+    AGENT_NEWS,
+    EVENTS,
+    LETTERS,
+    ORCHESTRATOR,
+    Failed,
+    NamesOrder,
+    NodeTable,
+    RaisedReport,
+    Table,
+)
 from three_mode.errors import ConfigurationError, NoSuchAgent, StateNotKept
 from transports.bus import CallCancelled, Encoded, Kind, NameTaken, Request
 
@@ -25,6 +37,10 @@ _seconds = decoder_for(float)
 _NODES = 1.5  # times as long as for a host of this node is waited for another node, which waits for hosts itself
 
 
+async def _no_letters(within: float) -> list[DeadLetter]:
+    return []
+
+
 async def _no_nodes(within: float) -> tuple[NodeTable, ...]:
     return ()
 
@@ -32,19 +48,25 @@ async def _no_nodes(within: float) -> tuple[NodeTable, ...]:
 class ControlServer:
     """Server of the name `orchestrator` on the bus."""
 
-    def __init__(self, supervisor: Supervisor, session: Session, llm_events: LLMEventCollector) -> None:
-        self._supervisor, self._session, self._llm_events = supervisor, session, llm_events
+    def __init__(
+        self, supervisor: Supervisor, session: Session, llm_events: LLMEventCollector, node_events: NodeEvents
+    ) -> None:
+        self._supervisor, self._session = supervisor, session
+        self._llm_events, self._node_events = llm_events, node_events
         self.listeners_elsewhere: Callable[[str], dict[str, int]] = lambda topic: {}
         """Topic -> bus member that stands for other nodes -> how many agents there listen."""
         self.kept: OrdersOfHosts | None = None
         """What agents of the hosts keep."""
         self.nodes_elsewhere: Callable[[float], Awaitable[tuple[NodeTable, ...]]] = _no_nodes
         """Seconds -> the tables of the other nodes."""
+        self.letters_elsewhere: Callable[[float], Awaitable[list[DeadLetter]]] = _no_letters
+        """Seconds -> the dead letters of the other nodes."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[bytes], Awaitable[Any]]] = {
             "table": self._on_table,
             "table_here": self._on_table_here,
-            "dead_letters": self._on_dead_letters,
+            LETTERS: self._on_dead_letters,
+            "dead_letters_here": self._on_dead_letters_here,
             "stop": self._on_stop,
             "restart": self._on_restart,
             "pause": self._on_pause,
@@ -76,6 +98,10 @@ class ControlServer:
                 host_logs.handle(request.raw)
             elif request.topic == "llm_events":
                 self._llm_events.received(request.raw)
+            elif request.topic == AGENT_NEWS:
+                self._node_events.received(request.raw)
+        elif request.topic == EVENTS and request.streams:
+            self._node_events.serve(request)
         elif request.topic == "listeners":
             topic = _word(request.raw)
             counts = self._supervisor.roster.listeners(topic, self._supervisor.hosts.members)
@@ -111,7 +137,20 @@ class ControlServer:
         return msgspec.structs.replace(table, nodes=nodes)
 
     async def _on_dead_letters(self, raw: bytes) -> Any:
-        return await self._supervisor.overview.dead_letters(1.0)
+        return await self.dead_letters(1.0)
+
+    async def _on_dead_letters_here(self, raw: bytes) -> Any:
+        """The dead letters of this node alone, for another node."""
+        return await self._supervisor.overview.dead_letters(_seconds(raw))
+
+    async def dead_letters(self, within: float) -> list[DeadLetter]:
+        """Return the dead letters of all processes and nodes that answer in time, the oldest first."""
+        here, elsewhere = await asyncio.gather(
+            self._supervisor.overview.dead_letters(within), self.letters_elsewhere(_NODES * within)
+        )
+        if self._node_events.node:
+            here = [msgspec.structs.replace(letter, node=self._node_events.node) for letter in here]
+        return sorted([*here, *elsewhere], key=lambda letter: letter.when)
 
     async def _on_events(self, raw: bytes) -> Any:
         return self._supervisor.event_log.read()
