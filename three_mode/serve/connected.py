@@ -42,7 +42,7 @@ class Connected:
         self._connection, self._bus, self._rule = connection, bus, rule
         self._models = dict(models or {})
         self._allowed: set[str] = set()  # names that the rule was asked for and let pass
-        # Those of them that can stand for nothing else, since there is no bus whose agents come and go.
+        # Those of them that can stand for nothing else: no agent of the bus, which come and go, takes such a name.
         self._settled: set[str] = set()
         self._roles = None if bus is None else BusModels(bus)
 
@@ -94,7 +94,7 @@ class Connected:
         if CONVERSATION in request.extra:
             raise InvalidRequest("this endpoint keeps no conversations", field=CONVERSATION, hint="--talks FILE")
         model = request.model or ""
-        if model in self._settled and type(request) is LLMRequest and request.provider is request.mode is None:
+        if model in self._settled and type(request) is LLMRequest and request.provider is None and request.mode is None:
             return request
         provider, mode = None, None
         if isinstance(request, LLMRequest):
@@ -106,7 +106,8 @@ class Connected:
             address = self._address_of(model, mode)
         if address != model:
             return msgspec.structs.replace(request, model=address)
-        if self._bus is None and provider is mode is None and model in self._allowed:
+        fixed = self._bus is None or model.startswith("agent:")
+        if fixed and provider is None and mode is None and model in self._allowed:
             self._settled.add(model)
         return request
 

@@ -263,6 +263,22 @@ async def test_no_task_is_made_for_a_model_that_is_known(path: str) -> None:
         await until(lambda: found.provider.left == 1)
 
 
+async def test_what_came_together_of_a_stream_goes_out_together() -> None:
+    pieces: list[dict[str, Any]] = [{"content": f"word {number} "} for number in range(50)]
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in pieces]
+    choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
+    events = [json.dumps({"id": "c", "model": "m", "choices": [choice]}) for choice in choices]
+    data = "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode()
+    async with running() as found:
+        said = answer(data).replace(b"application/json", b"text/event-stream")
+        found.provider.answers = lambda asked: said
+        reply = await ask(found, request(CHAT, body(stream=True)))
+        for delta in pieces:
+            assert json.dumps(delta, separators=(",", ":")).encode() in reply
+        assert b"data: [DONE]\n\n" in reply
+        assert len(re.findall(rb"\r\n[0-9a-f]+\r\n", reply)) < 10
+
+
 # --- what fails -------------------------------------------------------------------------------------------------------
 
 
