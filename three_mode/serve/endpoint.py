@@ -130,12 +130,17 @@ class EndpointState:
         """A request came that is whole, has so many bytes, and is answered without a task."""
         self.metrics.in_flight += 1
         self._running.add(answer)
-        self.hold(size)
+        self._working += 1
+        self._working_bytes += size
 
     def leave(self, answer: Cancellable, size: int) -> None:
         """It is answered, will never be, or goes on in a task."""
-        self.release(size)
-        self.end(answer)
+        self._working -= 1
+        self._working_bytes -= size
+        self.metrics.in_flight -= 1
+        self._running.discard(answer)
+        if self.draining and self.metrics.in_flight == 0:
+            self._idle.set()
 
     def end(self, task: Cancellable) -> None:
         """Its answer is given, or will never be."""
