@@ -269,10 +269,13 @@ class HTTPSentRequest:
 
     def listen(self, done: Callable[[], None]) -> None:
         """Call `done` once the reply is here or will not come, in the place of a task that awaits it."""
+        self._exchange.listener = done
         if self._exchange.done:
-            self._exchange.loop.call_soon(done)
-        else:
-            self._exchange.listener = done
+            self._exchange.loop.call_soon(self._heard)  # not before its caller has this request
+
+    def _heard(self) -> None:
+        if self._exchange.listener is not None:
+            self._exchange.listener()
 
     def result(self) -> LLMResponse:
         """The reply, which is here, or the error in its place."""

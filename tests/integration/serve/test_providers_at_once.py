@@ -7,6 +7,8 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +31,7 @@ from three_mode.observe.report import Percentiles
 from three_mode.policies import BreakerOptions, CacheOptions, HedgeOptions, LimiterOptions, Policies, RetryOptions
 from three_mode.serve import App, Connected, ServeOptions, serve
 from three_mode.testing import Turn
+from transports.http2 import ConnectionLost
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 # What differs between two answers to one request: numbers, times, and what is made of them.
@@ -265,7 +268,7 @@ async def test_no_task_is_made_for_a_model_that_is_known(path: str) -> None:
 
 async def test_what_came_together_of_a_stream_goes_out_together() -> None:
     pieces: list[dict[str, Any]] = [{"content": f"word {number} "} for number in range(50)]
-    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in pieces]
+    choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in pieces]
     choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
     events = [json.dumps({"id": "c", "model": "m", "choices": [choice]}) for choice in choices]
     data = "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode()
@@ -542,6 +545,23 @@ async def test_a_call_that_is_left_is_cancelled_at_the_provider_and_calls_nobody
         call.cancel()
         await until(lambda: provider.left == 1)
         assert llm.report().total.cancelled == 1
+
+
+async def test_a_call_that_ends_while_it_is_sent_is_told_afterwards_unless_it_is_left() -> None:
+    asked = LLMRequest(model="m", messages=[{"role": "user", "content": "Hello!"}])
+    async with raw_provider(scripted) as provider, LLMConnection(base_url=provider.url, policies=ONCE) as llm:
+        await llm.chat_completion(asked)
+        endpoint: Any = llm._services.remote.endpoint("custom")
+        heard: list[str] = []
+        for name in ("waits", "left"):
+            sent = endpoint.send(asked, "m", inf, inf)
+            sent._exchange.give_up(ConnectionLost("gone"))
+            sent.listen(partial(heard.append, name))
+            assert name not in heard
+            if name == "left":
+                sent.cancel()
+            await asyncio.sleep(0.01)
+        assert heard == ["waits"]
 
 
 async def test_a_failure_without_a_task_raises_what_the_normal_way_raises() -> None:
