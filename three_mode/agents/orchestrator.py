@@ -85,6 +85,8 @@ class OrchestratorOptions:
     keep: KeepOptions | str = ""
     """Where `agent.keep` keeps states: a file, which a program that is started anew goes on with; `nats`, for all
     nodes of a cluster; or `KeepOptions`. Empty: the memory of the orchestrator, which outlives hosts."""
+    page_content: bool = False
+    """Whether a page that looks on shows what messages say, and dead letters; errors are shown in any case."""
     stop_within: float = 5.0
     """Seconds that hosts have to end in order when the orchestrator closes; then they are killed."""
 
@@ -138,6 +140,7 @@ class Orchestrator(Verbs):
         self._population: Population | None = None  # of agents in this process
         self._gateway: Any = None  # to other nodes
         self._kept: KeptStore | None = None  # what agents keep
+        self._page: asyncio.Task[Any] | None = None  # opens the endpoint of the page, once somebody asked for it
 
     # start and end ----------------------------------------------------------------------------------------------------
     async def open(self) -> Self:
@@ -166,7 +169,13 @@ class Orchestrator(Verbs):
         self._supervisor = Supervisor(self._session, hosts, self._roster, self._event_log)
         self._llm_events = LLMEventCollector(self._session, hosts)
         self._node_events = NodeEvents(self._session, hosts, self._event_log)
-        self._control_server = ControlServer(self._supervisor, self._session, self._llm_events, self._node_events)
+        self._control_server = ControlServer(
+            self._supervisor,
+            self._session,
+            self._llm_events,
+            self._node_events,
+            page_content=self.options.page_content,
+        )
         self._session.blocked_by = self._supervisor.overview.blocked_by
         self._session.comes_back = self._roster.comes_back
         try:
@@ -201,7 +210,12 @@ class Orchestrator(Verbs):
         population, self._population = self._population, None
         gateway, self._gateway = self._gateway, None
         kept, self._kept = self._kept, None
+        page, self._page = self._page, None
         try:
+            if page is not None:
+                await asyncio.wait([page])
+                if not page.cancelled() and page.exception() is None:
+                    await page.result().close()
             if gateway is not None:
                 self._event_log.listeners.remove(gateway.supervised)
                 await gateway.leave()  # agents may keep their states while they end
@@ -301,6 +315,7 @@ class Orchestrator(Verbs):
             bus_options=self.options.host_bus,
             llm_options=self._llm_options,
             llm_events=sorted(self._llm_events.hub.wanted) if self._llm_events is not None else [],
+            page_content=self.options.page_content,
             talks=self._talks,
             keep=self._keep,
         )
@@ -568,6 +583,20 @@ class Orchestrator(Verbs):
         self._running_supervisor  # noqa: B018  # for its error
         assert self._llm_events is not None
         return self._llm_events.reader(kinds, waiting)
+
+    async def page(self, port: int = 0) -> str:
+        """Return the address of a page to look at this system and steer it, with the key that lets one in.
+
+        The page is served by this process, on loopback, from the first call until the orchestrator stops. `port`: where
+        (any free port). Whoever has the address may steer.
+        """
+        self._running_supervisor  # noqa: B018  # for its error
+        if self._page is None or (self._page.done() and (self._page.cancelled() or self._page.exception() is not None)):
+            made = import_module("three_mode.serve.page_endpoint")  # endpoints stand above, and are found by name
+            opening = made.PageEndpoint.open(made.PageContent(self.bus), self.llm, self, port)
+            self._page = asyncio.get_running_loop().create_task(opening)
+        address: str = (await asyncio.shield(self._page)).address
+        return address
 
 
 def _cluster() -> Any:

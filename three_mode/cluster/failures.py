@@ -5,7 +5,7 @@ from typing import Any
 
 from three_mode.agents.calling.session import Session
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.cluster.core.node import PEER_LOST
+from three_mode.cluster.core.calling import PEER_LOST
 from three_mode.errors import PeerLost
 from transports.bus import BusError, CallCancelled, RemoteError, Request
 

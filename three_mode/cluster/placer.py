@@ -11,8 +11,9 @@ from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import ClassPath
 from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.cluster.clearing import Clearing
+from three_mode.cluster.core.calling import DEADLINE, PEER_LOST
 from three_mode.cluster.core.frames import Offer
-from three_mode.cluster.core.node import DEADLINE, PEER_LOST, ClusterNode
+from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.orders import (
     AgentsOrder,
     Answer,

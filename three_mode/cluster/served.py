@@ -16,8 +16,9 @@ from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.orders import EVENTS, LETTERS, ORCHESTRATOR, GatherOrder, Table
+from three_mode.cluster.core.calling import NO_SUCH_NAME
 from three_mode.cluster.core.frames import AskFrame, TellFrame
-from three_mode.cluster.core.node import NO_SUCH_NAME, ClusterNode
+from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.orders import ORDER
 from three_mode.cluster.core.shown import ROLE
 from three_mode.cluster.failures import failure

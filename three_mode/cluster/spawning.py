@@ -10,7 +10,7 @@ import msgspec
 
 from three_mode.agents.supervisor.restart import Restart
 from three_mode.agents.wire.orders import SpawnOrder
-from three_mode.cluster.core.node import PEER_LOST
+from three_mode.cluster.core.calling import PEER_LOST
 from three_mode.cluster.core.orders import Answer, PlaceOrder, RestartRule, read_placed
 from three_mode.cluster.core.placing import names_of
 from three_mode.cluster.core.plan import PlacingNode, is_one_of

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.cluster.simulation import Broken, History, LongHistory
+from three_mode.cluster.core.calling import Calling
 from three_mode.cluster.core.calls import OutCalls
 from three_mode.cluster.core.casts import CastsOf, ComingCasts
 from three_mode.cluster.core.frames import PieceFrame
@@ -132,7 +133,7 @@ PLANTED: dict[str, tuple[type, str, Callable[..., Any], str]] = {
         lambda calls, now: iter(()),
         "never rest|still waits|after its deadline",
     ),
-    "calls to a lost node wait on": (ClusterNode, "_fail_calls", lambda *_: [], "cannot reach"),
+    "calls to a lost node wait on": (Calling, "fail_all", lambda *_: [], "cannot reach"),
     "a broadcast that comes twice is taken twice": (
         CastsOf,
         "arrives",

@@ -63,7 +63,7 @@ async def open_population(
     here = config.label == LABEL_HERE  # then the orchestrator of this process has the dead letters
     agent_news = AgentNewsForwarder(population, None if here else session.dead_letters)
     population.when_closed.append(agent_news.close)
-    service = HostService(population, llm_events, agent_news, lag)
+    service = HostService(population, llm_events, agent_news, lag, page_content=config.page_content)
     await bus.register(host_name(config.label), service.on_request)
     return population
 
@@ -88,6 +88,8 @@ def turned_away(session: Session, where: str, error: BaseException) -> bool:
 async def close_population(population: Population) -> None:
     """Stop all agents, and end the recording of them."""
     await lifecycle.stop(tuple(population.actors), population, "was stopped with its host")
+    if population.watch is not None:
+        population.watch.end()
     population.starter.close()
     if population.keeper is not None:
         await population.keeper.close()

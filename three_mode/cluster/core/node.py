@@ -9,12 +9,6 @@ from collections.abc import Iterable
 
 from three_mode.cluster.core.actions import (
     Action,
-    BeginCall,
-    CallAnswered,
-    CallEnded,
-    CallFailed,
-    CallPart,
-    CancelServed,
     DeliverTell,
     EndAgents,
     FramesMissing,
@@ -23,7 +17,7 @@ from three_mode.cluster.core.actions import (
     SendPacket,
     TellLost,
 )
-from three_mode.cluster.core.calls import OutCall, OutCalls, ServedCalls
+from three_mode.cluster.core.calling import Calling
 from three_mode.cluster.core.casting import Casting
 from three_mode.cluster.core.frames import (
     VERSION,
@@ -59,11 +53,9 @@ from three_mode.cluster.core.large import LargeFrames
 from three_mode.cluster.core.links import ACK_EVERY, FrameNote, LinkIn, LinkOut, Note, PieceNote, Range
 from three_mode.cluster.core.names import NamesOf, OwnNames
 from three_mode.cluster.core.peers import NodePeer, Peers
-from three_mode.cluster.core.shown import ROLE, ShownNames
+from three_mode.cluster.core.shown import ShownNames
 from three_mode.cluster.core.timing import NodeTiming
 
-NO_SUCH_NAME, PEER_LOST, OVERLOADED, DEADLINE = "no_such_name", "peer_lost", "overloaded", "deadline_exceeded"
-_CALLS = 65536  # calls of this node that may wait at once
 _FORGOTTEN = 1024  # nodes that are forgotten whose frames are counted on if they come back
 _PIECES = (PieceFrame, SealFrame, DropFrame)
 
@@ -87,8 +79,10 @@ class ClusterNode:
         self._in: dict[str, LinkIn] = {}
         self._in_before: OrderedDict[str, LinkIn] = OrderedDict()  # of nodes that are forgotten
         self._first_link = 1  # number of a new link: later than those to nodes that are forgotten, which may come back
-        self._calls, self._served = OutCalls(), ServedCalls()
-        self.large, self.casting = LargeFrames(self._number), Casting(self)
+        self.large, self.casting, self.calling = LargeFrames(self._number), Casting(self), Calling(self)
+        calling = self.calling  # its verbs are the node's own, without a step between
+        self.ask, self.tell, self.cancel, self.grant = calling.ask, calling.tell, calling.cancel, calling.grant
+        self.answer, self.part, self.end, self.fail = calling.answer, calling.part, calling.end, calling.fail
         self._shown = ShownNames(self.own, self.names, self.peers)
         self._away: deque[tuple[float, tuple[Claim, ...]]] = deque()
         self._next_heartbeat = now
@@ -114,13 +108,7 @@ class ClusterNode:
             _, claims = self._away.popleft()
             gone = [claim.name for claim in claims if self.own.claims.get(claim.name) == claim]
             self.release(gone)
-        for id_ in self._calls.expired(now):
-            call = self._calls.waiting.pop(id_)
-            self.large.drop_call(now, call.node, id_)
-            self._actions.append(CallFailed(id_, DEADLINE, f"{call.to} did not answer in time"))
-        for node, id_ in self._served.expired(now):
-            self.large.drop_answer(now, node, id_)
-            self._actions.append(CancelServed(node, id_, "its deadline passed"))
+        self.calling.tick(now)
         self.casting.tick(now)
         pause = self.timing.heartbeat
         for node, link in self._out.items():
@@ -134,7 +122,7 @@ class ClusterNode:
     def next_tick(self) -> float:
         """When `tick` has to be called at the latest."""
         casts = self.casting.next_end(self._next_heartbeat)
-        return min(self._next_heartbeat, self._next_silence, self._calls.next_end, casts)
+        return min(self._next_heartbeat, self._next_silence, self.calling.out.next_end, casts)
 
     def leave(self, now: float) -> None:
         """Tell the others that this node leaves in order."""
@@ -204,7 +192,7 @@ class ClusterNode:
         self._show(beaten)
 
     def _names_changed(self, now: float, node: str, frame: NamesFrame) -> None:
-        view = self._view(node)
+        view = self.view(node)
         if frame.version > view.version and view.change(frame):
             self._claimed(node, frame.claims, [*frame.removed, *(claim.name for claim in frame.claims)])
             self._show_surroundings(node)
@@ -212,20 +200,21 @@ class ClusterNode:
             self._want_names(now, node, frame.version)
 
     def _names_part(self, node: str, frame: NamesPartFrame) -> None:
-        view = self._view(node)
+        view = self.view(node)
         before = set(view.claims)
         if view.part(frame):
             self._claimed(node, view.claims.values(), before.union(view.claims))
             self._show_surroundings(node)
 
     def _want_names(self, now: float, node: str, version: int) -> None:
-        view = self._view(node)
+        view = self.view(node)
         view.latest = max(view.latest, version)
         if version > view.version and now - view.asked >= self.timing.heartbeat:
             view.asked = now
             self._send(node, NamesWantedFrame())
 
-    def _view(self, node: str) -> NamesOf:
+    def view(self, node: str) -> NamesOf:
+        """Return the names of another node, as far as they are known here."""
         view = self.names.get(node)
         if view is None:
             view = self.names[node] = NamesOf()
@@ -237,12 +226,12 @@ class ClusterNode:
         self._actions.append(change)
         if change.state in ("joined", "back"):
             self._next_heartbeat = now  # so that it hears this node at once
-            view = self._view(node)
+            view = self.view(node)
             self._claimed(node, view.claims.values(), view.claims)
             self._show_surroundings(node)
         elif change.state in ("lost", "left"):
             self._cut(now, node, f"node {change.name} {'left' if change.state == 'left' else 'is lost'}")
-            self._show(self._view(node).claims)
+            self._show(self.view(node).claims)
             if change.state == "left":
                 self.names.pop(node, None)
             self._show_surroundings(node)
@@ -267,8 +256,8 @@ class ClusterNode:
         unsent, unsure = self.large.cut(node)
         self._lose_tells(unsent, f"{why} before it was sent")
         self._lose_tells([*unsure, *self.out_link(node).cut()], f"{why} before it said what arrived")
-        self._fail_calls(node, why)
-        self._cancel_served(now, node, why)
+        self.calling.fail_all(node, why)
+        self.calling.cancel_all_served(now, node, why)
         self.casting.cut(now, node)
         self.large.send(now)  # what was under way to that node was in the way of others
 
@@ -276,19 +265,6 @@ class ClusterNode:
         for note in notes:
             if isinstance(note, FrameNote) and note.kind == "tell":
                 self._actions.append(TellLost(note.to, note.topic, note.sender, why))
-
-    def _fail_calls(self, node: str, why: str) -> list[int]:
-        ids = self._calls.at(node)
-        for id_ in ids:
-            call = self._calls.waiting.pop(id_)
-            self._actions.append(CallFailed(id_, PEER_LOST, f"{call.to}: {why}"))
-        return ids
-
-    def _cancel_served(self, now: float, node: str, why: str) -> None:
-        for key in self._served.of(node):
-            self.large.drop_answer(now, *key)
-            del self._served.open[key]
-            self._actions.append(CancelServed(*key, why))
 
     # packets ----------------------------------------------------------------------------------------------------------
     def handle(self, now: float, packet: Packet) -> None:
@@ -318,9 +294,9 @@ class ClusterNode:
             self.casting.link_begins(now, node, packet.link)
         if link.follows(packet.link):
             why = f"node {self.peers.name(node)} lost sight of this one"
-            for id_ in self._fail_calls(node, why):
+            for id_ in self.calling.fail_all(node, why):
                 self.send_counted(now, node, CancelFrame(id_))
-            self._cancel_served(now, node, why)
+            self.calling.cancel_all_served(now, node, why)
         if packet.number:
             taken, gap = link.takes(packet.number)
             self._missing(node, gap)
@@ -364,20 +340,18 @@ class ClusterNode:
     def _handle_counted(self, now: float, node: str, frame: AnyFrame) -> None:
         match frame:
             case AskFrame():
-                self._asked(now, node, frame)
+                self.calling.asked(now, node, frame)
             case AnswerFrame() | PartFrame() | EndFrame() | FailFrame():
-                self._answered(now, node, frame)
+                self.calling.answered(now, node, frame)
             case TellFrame():
-                if self._acts(frame.to, frame.epoch):
+                if self.calling.acts(frame.to, frame.epoch):
                     self._actions.append(DeliverTell(node, frame))
                 else:  # it counts as missing, which its sender is told
                     self._refuse(node)
             case CancelFrame():
-                if self._served.open.pop((node, frame.id), None) is not None:
-                    self.large.drop_answer(now, node, frame.id)
-                    self._actions.append(CancelServed(node, frame.id, "the caller cancelled"))
+                self.calling.cancelled(now, node, frame.id)
             case CreditFrame():
-                if (node, frame.id) in self._served.open:
+                if self.calling.is_open(node, frame.id):
                     self._actions.append(GrantParts(node, frame.id, frame.count))
             case SettleFrame():
                 self.casting.settle_asked(now, node, frame)
@@ -421,152 +395,9 @@ class ClusterNode:
             why = f"it did not reach {note.to} at node {self.peers.name(node)}"
             self._actions.append(TellLost(note.to, note.topic, note.sender, why))
         elif note.kind == "ask":
-            call = self._calls.waiting.pop(note.id, None)
-            if call is not None:
-                self._actions.append(CallFailed(note.id, PEER_LOST, f"{call.to}: the call: {why}"))
+            self.calling.call_lost(note.id, why)
         else:
-            if self._served.open.pop((node, note.id), None) is not None:
-                self.large.drop_answer(now, node, note.id)
-                self._actions.append(CancelServed(node, note.id, "a part of its stream was lost on the way"))
-            text = f"the answer was lost on its way from node {self.name}"
-            self.send_counted(now, node, FailFrame(note.id, PEER_LOST, text))
-
-    # calls of this node -----------------------------------------------------------------------------------------------
-    def ask(
-        self,
-        now: float,
-        node: str,
-        to: str,
-        topic: str,
-        payload: bytes,
-        within: float,
-        *,
-        sender: str = "",
-        trace: str = "",
-        credit: int = 0,
-    ) -> int:
-        """Ask an agent or a role of a node, or the node itself (`to` is empty); return the id of the call.
-
-        With `credit`, for a stream of that many parts ahead of its reader. Each call ends once: CallAnswered,
-        CallEnded, or CallFailed.
-        """
-        id_ = self._calls.next_id()
-        epoch, refusal = self._epoch(node, to, len(payload))
-        if len(self._calls.waiting) >= _CALLS:
-            refusal = (OVERLOADED, f"{_CALLS} calls to other nodes wait already")
-        if within <= 0.0:
-            refusal = (DEADLINE, f"no time is left to ask {to}")
-        if refusal is not None:
-            self._actions.append(CallFailed(id_, *refusal))
-            return id_
-        self._calls.add(id_, OutCall(node, to, now + within, credit > 0))
-        frame = AskFrame(id_, to, epoch, topic, sender, trace, within, credit, payload)
-        self.send_counted(now, node, frame, FrameNote("ask", id_))
-        return id_
-
-    def tell(
-        self, now: float, node: str, to: str, topic: str, payload: bytes, *, sender: str = "", trace: str = ""
-    ) -> None:
-        """Send a message to an agent or a role of a node. One that will not arrive is a TellLost."""
-        epoch, refusal = self._epoch(node, to, len(payload))
-        if refusal is not None:
-            self._actions.append(TellLost(to, topic, sender, refusal[1]))
-            return
-        frame = TellFrame(to, epoch, topic, sender, trace, payload)
-        self.send_counted(now, node, frame, FrameNote("tell", 0, to, topic, sender))
-
-    def cancel(self, now: float, id: int) -> None:  # noqa: A002
-        """Wait for a call no longer, and have it cancelled."""
-        call = self._calls.waiting.pop(id, None)
-        if call is not None and not self.large.drop_call(now, call.node, id):
-            self.send_counted(now, call.node, CancelFrame(id))
-
-    def grant(self, now: float, id: int, count: int) -> None:  # noqa: A002
-        """Let a stream send more parts."""
-        call = self._calls.waiting.get(id)
-        if call is not None and call.streams and count > 0:
-            self.send_counted(now, call.node, CreditFrame(id, count))
-
-    def _epoch(self, node: str, to: str, size: int) -> tuple[int, tuple[str, str] | None]:
-        """Return the epoch to address, or why that cannot be."""
-        name = self.peers.name(node)
-        if not self.peers.reachable(node):
-            return 0, (PEER_LOST, f"{to}: node {name} cannot be reached")
-        if self.out_link(node).full or self.large.crowded(node, size):
-            return 0, (OVERLOADED, f"{to}: node {name} has not acknowledged what was sent to it before")
-        if not to or to.startswith(ROLE):
-            return 0, None
-        claim = self._view(node).claims.get(to)
-        if claim is None:
-            return 0, (NO_SUCH_NAME, f"no agent {to!r} is at node {name} any more")
-        if claim.away:
-            return 0, (PEER_LOST, f"{to} is not there just now: its process at node {name} ended")
-        return claim.number, None
-
-    def _answered(self, now: float, node: str, frame: AnswerFrame | PartFrame | EndFrame | FailFrame) -> None:
-        call = self._calls.answered_by(node, frame.id)
-        if call is None:
-            return
-        if isinstance(frame, PartFrame | EndFrame):
-            place = frame.place if isinstance(frame, PartFrame) else frame.parts
-            if not call.streams or place != call.parts:
-                del self._calls.waiting[frame.id]
-                self._actions.append(CallFailed(frame.id, PEER_LOST, f"{call.to}: a part of its stream was lost"))
-                self.send_counted(now, node, CancelFrame(frame.id))
-                return
-        if isinstance(frame, PartFrame):
-            call.parts += 1
-            self._actions.append(CallPart(frame.id, frame.payload))
-            return
-        del self._calls.waiting[frame.id]
-        if type(frame) is AnswerFrame:
-            self._actions.append(CallAnswered(frame.id, frame.payload))
-        elif type(frame) is EndFrame:
-            self._actions.append(CallEnded(frame.id))
-        elif type(frame) is FailFrame:
-            self._actions.append(CallFailed(frame.id, frame.code, frame.text, frame.detail))
-
-    # calls of other nodes ---------------------------------------------------------------------------------------------
-    def _acts(self, to: str, epoch: int) -> bool:
-        return to.startswith(ROLE) or self.own.acts(to, epoch)
-
-    def _asked(self, now: float, node: str, frame: AskFrame) -> None:
-        if frame.to and not self._acts(frame.to, frame.epoch):
-            known = frame.to in self.own.claims
-            text = f"{frame.to} at node {self.name} has ended" + (", and another has begun" if known else "")
-            self.send_counted(now, node, FailFrame(frame.id, PEER_LOST if known else NO_SUCH_NAME, text))
-            return
-        self._served.add((node, frame.id), now + frame.within)
-        self._actions.append(BeginCall(node, frame))
-
-    def answer(self, now: float, node: str, id: int, payload: bytes) -> None:  # noqa: A002
-        """Answer a call of another node."""
-        if (node, id) not in self._served.open:
-            return
-        if self.large.crowded(node, len(payload)):
-            text = f"an answer of {len(payload)} bytes: node {self.peers.name(node)} has not taken others before it"
-            self.fail(now, node, id, OVERLOADED, text)
-            return
-        del self._served.open[node, id]
-        self.send_counted(now, node, AnswerFrame(id, payload), FrameNote("answer", id))
-
-    def part(self, now: float, node: str, id: int, payload: bytes) -> None:  # noqa: A002
-        """Send a part of a stream to another node."""
-        place = self._served.open.get((node, id))
-        if place is not None:
-            self._served.open[node, id] = place + 1
-            self.send_counted(now, node, PartFrame(id, place, payload), FrameNote("part", id))
-
-    def end(self, now: float, node: str, id: int) -> None:  # noqa: A002
-        """End a stream to another node."""
-        parts = self._served.open.pop((node, id), None)
-        if parts is not None:
-            self.send_counted(now, node, EndFrame(id, parts))
-
-    def fail(self, now: float, node: str, id: int, code: str, text: str, detail: object = None) -> None:  # noqa: A002
-        """Answer a call of another node with an error."""
-        if self._served.open.pop((node, id), None) is not None:
-            self.send_counted(now, node, FailFrame(id, code, text, detail))
+            self.calling.answer_lost(now, node, note.id)
 
     # broadcasts -------------------------------------------------------------------------------------------------------
     def cast(self, now: float, topic: str, payload: bytes, *, sender: str = "", trace: str = "") -> int:
@@ -625,13 +456,13 @@ class ClusterNode:
     @property
     def knows_all_names(self) -> bool:
         """Whether this node has heard of another one, and knows all names of those that it has heard of."""
-        views = [self._view(peer.id) for peer in self.peers.all() if peer.kind == "node"]
+        views = [self.view(peer.id) for peer in self.peers.all() if peer.kind == "node"]
         return bool(views) and all(view.version >= view.latest for view in views)
 
     @property
     def waiting(self) -> int:
         """Calls of this node that wait."""
-        return len(self._calls.waiting)
+        return len(self.calling.out.waiting)
 
     def nodes(self) -> list[NodePeer]:
         """Return the other nodes that are known."""

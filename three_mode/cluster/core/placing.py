@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import msgspec
 
 from three_mode.cluster.core.actions import CallAnswered, CallFailed, PeerChanged
-from three_mode.cluster.core.node import DEADLINE, PEER_LOST, ClusterNode
+from three_mode.cluster.core.calling import DEADLINE, PEER_LOST
+from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.orders import (
     ORDER,
     AgentsOrder,
