@@ -153,6 +153,10 @@ class ClusterField:
         self._stack.callback(started.close)
         return started
 
+    def closes(self, program: Program) -> None:
+        """Has a program that was started apart end with the field."""
+        self._stack.callback(program.close)
+
     def last_end(self, processes: int) -> int:
         """Waits until as many processes have run all their handlers; returns when the last one had."""
         stamps = b""

@@ -1,16 +1,22 @@
-"""Asks from one node to another, one after another, beside request and reply of nats-py and calls of grpc.aio."""
+"""Asks from one node to another, one after another, beside request and reply of nats-py, calls of grpc.aio, and Ray."""
 
 import importlib.util
+import json
+import os
 from collections.abc import Callable, Iterator
 
 from benchmarks._cluster_cast import Echo
-from benchmarks._cluster_field import GET_SERVER, ClusterField, Program, server_program
+from benchmarks._cluster_field import GET_SERVER, ROOT, ClusterField, Program, server_program
+from benchmarks.bus_peers.board import PAYLOAD
 from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate
 
 CALLS = 300
 ASK, SLOW = "ask across nodes, no delay", "ask across nodes, 0.5 ms to and from the server"
 CPU = "processor time for a call, at the node that answers: the gateway"
 US, NATS, GRPC = "three-mode", "nats-py, request and reply", "grpc.aio, without a server between"
+RAY = "Ray, an actor on a second raylet, on loopback"
+RAY_PYTHON = ROOT / "build/ray/bin/python"
+GET_RAY = "python -m venv build/ray && build/ray/bin/pip install ray"
 HALF = 0.0005
 HAS_NATS = importlib.util.find_spec("nats") is not None
 HAS_GRPC = importlib.util.find_spec("grpc") is not None
@@ -27,7 +33,18 @@ def run(context: Context) -> Iterator[Row | Missing]:
         yield Missing(case=ASK, subject=GRPC, how_to_get="pip install grpcio")
 
 
-def _rows(context: Context, case: str, delay: float, rounds: int) -> Iterator[Row]:
+def _ray() -> Program | None:
+    """Ray's program, in the environment of its own; None where there is none, or Ray does not start here."""
+    if not RAY_PYTHON.exists():
+        return None
+    command = [str(RAY_PYTHON), str(ROOT / "benchmarks/_ray_cast.py"), str(CALLS), json.dumps(PAYLOAD)]
+    try:
+        return Program(command, {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"})
+    except RuntimeError:
+        return None
+
+
+def _rows(context: Context, case: str, delay: float, rounds: int) -> Iterator[Row | Missing]:
     context.progress(case)
     with ClusterField("left", "right", delay=delay) as field:
         echo = field.start("right", "agents", field.url, "right", Echo.__name__, 1, core=1)
@@ -40,6 +57,10 @@ def _rows(context: Context, case: str, delay: float, rounds: int) -> Iterator[Ro
             address = f"{field.address('right')}:{field.free_port('right')}"
             field.start("right", "echo_grpc", address, core=1)
             askers[GRPC] = field.start("left", "ask_grpc", address, CALLS, core=0)
+        ray = None if delay else _ray()
+        if ray is not None:
+            askers[RAY] = ray
+            field.closes(ray)
         cpu: dict[str, list[float]] = {US: [], NATS: []}
         subjects: dict[str, Callable[[], float]] = {name: asker.seconds for name, asker in askers.items()}
         subjects[US] = _with_cpu(askers[US], echo, cpu[US])
@@ -49,6 +70,8 @@ def _rows(context: Context, case: str, delay: float, rounds: int) -> Iterator[Ro
         if not delay:
             for name, samples in cpu.items():
                 yield Row(case=CPU, subject=name, unit="us", samples=[1e6 * s for s in samples[2:]], note=field.note)
+            if ray is None:
+                yield Missing(case=ASK, subject=RAY, how_to_get=GET_RAY)
 
 
 def _with_cpu(asker: Program, server: Program, cpu: list[float]) -> Callable[[], float]:
@@ -69,13 +92,15 @@ BENCHMARK = Benchmark(
     targets=[
         Target(case=ASK, subject=US, peer=NATS, at_most=1.6),
         Target(case=ASK, subject=US, peer=GRPC, at_most=1.0),
+        Target(case=ASK, subject=US, peer=RAY, at_most=1.0),
         Target(case=SLOW, subject=US, peer=NATS, at_most=1.6),
     ],
     notes=(
         "Each machine is a network namespace where they are allowed, with the server in one of its own. The agent is "
         "in a host process behind the gateway: a call of three-mode also crosses the bus of each node. The programs "
         "that ask are on one core, those that answer on another; the server is on any. grpc.aio "
-        "connects both machines directly, without a server between them. The gateway's processor time is that of its "
+        "connects both machines directly, without a server between them. Ray's raylets are both on one machine, on "
+        "any core. The gateway's processor time is that of its "
         "whole process, its heartbeats included."
     ),
 )
