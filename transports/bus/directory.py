@@ -1,9 +1,11 @@
 """Directory: the members of a bus, the owner of each name, and the subscriptions of each member.
 
-The registry has one and every member has a copy; both change it by the same pure steps.
+The registry has one and every member has a copy; both change it by the same pure steps. A process may have many
+members, as a node of a cluster has: they share the texts of the names.
 """
 
 from collections.abc import Iterable
+from sys import intern
 from types import MappingProxyType
 
 from transports.bus.events import DirectoryChange, MemberInfo, MemberJoined, MemberLost, NamesChanged
@@ -70,7 +72,7 @@ class Directory:
         if member not in self._members:
             return []
         owned = self._owned.setdefault(member, {})
-        added = tuple(name for name in dict.fromkeys(names) if name not in owned)
+        added = tuple(intern(name) for name in dict.fromkeys(names) if name not in owned)
         for name in added:
             previous = self._owners.get(name)
             if previous is not None:

@@ -42,8 +42,8 @@ class Names:
             check_name(name)
             if name in self._handlers:
                 raise BadAddress(f"the name {name!r} is registered here already")
-        for name in wanted:
-            self._handlers[name] = handler, request
+        served = handler, request  # one for all of them
+        self._handlers.update(dict.fromkeys(wanted, served))
         try:
             await self._carrier.register(wanted)
         except BaseException as error:
