@@ -5,7 +5,8 @@ import pytest
 from three_mode.cluster.core.echo import Echo
 from three_mode.cluster.core.frames import Offer
 from three_mode.cluster.core.orders import PlaceOrder, RestartRule
-from three_mode.cluster.core.plan import Move, PlacementPlan, PlacingNode
+from three_mode.cluster.core.plan import PlacementPlan
+from three_mode.cluster.core.planned import Move, PlacingNode
 from three_mode.cluster.core.timing import NodeTiming
 from three_mode.errors import ConfigurationError
 
