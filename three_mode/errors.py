@@ -149,8 +149,8 @@ class ModeUnavailable(ThreeModeError):
 
 
 class DeadlineExceeded(ThreeModeError, TimeoutError):
-    """Time ran out; `stage` says where: connect, pool, write, first token, idle, load, queue, start, leading, handler, batch,
-    total. "batch": its provider did not answer a request of a batch in its time.
+    """Time ran out; `stage` says where: connect, pool, write, first token, idle, load, queue, start, leading, handler,
+    batch, total. "batch": its provider did not answer a request of a batch in its time.
 
     `provider` and `model` are set for a call to a model.
     """
