@@ -74,6 +74,8 @@ class StandingBy:
         """Have the next node that stands by lead, with all agents where they are; this one stands by then."""
         self.check("hand_over")
         ends, core = time.monotonic() + within, self._core
+        if not self._placing.plan.agents and not core.leads.own.term:
+            raise ConfigurationError("this orchestrator has placed no agents that another one could lead")
         while self.leads:
             if not core.leads.standbys():
                 raise ConfigurationError(

@@ -5,8 +5,9 @@ come back elsewhere, once; who was only away steps down.
 """
 
 import asyncio
+import contextlib
 import signal
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -132,6 +133,74 @@ async def test_a_leader_that_was_stopped_steps_down_when_it_goes_on() -> None:
             assert everywhere == ["a/0", "a/1", "a/2", "any/0", "any/1"]
 
 
+class Cable:
+    """A way to the server that can be cut. It runs in the loop of the test."""
+
+    def __init__(self, url: str) -> None:
+        self._target = int(url.rpartition(":")[2])
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.whole = True
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
+        self.url = f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.cut()
+
+    def cut(self) -> None:
+        self.whole = False
+        for writer in self._writers:
+            writer.close()
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self.whole:
+            writer.close()
+            return
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers |= {writer, to_server}
+        await asyncio.gather(_pump(reader, to_server), _pump(from_server, writer))
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def test_a_leader_that_was_cut_off_steps_down_and_what_it_began_alone_is_led_by_the_other() -> None:
+    cluster = new_name()
+    async with NatsServer() as server, Cable(server.url) as cable:
+        async with (
+            worker(server.url, cluster, "a") as a,
+            standby(server.url, cluster, "second") as second,
+            worker(cable.url, cluster, "home") as home,
+        ):
+            await until(lambda: len(home.nodes()) == 3)
+            both = await home.spawn(Scout, 2, name="scout", on=("a", "home"))
+            await follows(second)
+            cable.cut()
+            alone = await home.spawn(Scout, name="alone", on="home")
+            await second.leading(within=60)
+            await second.bus.wait_for(both.names, within=30)
+            assert home.leads  # it cannot know better yet
+            cable.whole = True
+            await until(lambda: events(home, SteppedDown))
+            await until(lambda: set(both.names) <= {*a._roster.agents, *second._roster.agents})
+            await until(lambda: sorted(home._roster.agents) == [alone.name])
+            await second.bus.wait_for([alone.name], within=30)
+            assert await second.ref(alone.name).ask(Scout.who, within=20) == alone.name
+            await until(lambda: alone.name in second._gateway.placement.placer.placing.plan.agents)
+            await second.stop(alone.name)
+            assert not home._roster.agents
+            with pytest.raises(NotLeading, match="node second leads"):
+                await home.restart(both)
+
+
 async def test_a_leader_hands_over_and_ends_without_its_agents() -> None:
     cluster = new_name()
     async with NatsServer() as server:
@@ -151,6 +220,7 @@ async def test_a_leader_hands_over_and_ends_without_its_agents() -> None:
                 assert await second.ref("scout/0").ask(Scout.told_numbers, within=20) == [7]
                 assert not events(second, AgentsMoved)
             await until(lambda: sorted(a._roster.agents) == scouts.names)
+            await until(lambda: events(second, AgentsMoved))
             assert [event.origin for event in events(second, AgentsMoved)] == ["home"]
             with pytest.raises(ConfigurationError, match="no orchestrator stands by"):
                 await second.hand_over(within=20)

@@ -147,10 +147,7 @@ class Leading:
 
     def tick(self, now: float, hears_itself: bool) -> None:
         """Take over from nodes that are lost, if this one is the next; send what copies are due."""
-        core, plan = self._core, self._placing.plan
-        lead = core.leads.own
-        if plan.agents and not lead.term and not self.passive:
-            core.set_lead(msgspec.structs.replace(lead, term=1))
+        core = self._core
         self.said(now)
         self._follow()
         lost = [node for node in self.copies if not core.peers.reachable(node)] if hears_itself else []
@@ -198,8 +195,10 @@ class Leading:
         return found[0] if found and self._has.get(found[0]) == version else ""
 
     def copy(self, now: float) -> None:
-        """Send what has changed to the nodes that stand by."""
+        """Send what has changed to the nodes that stand by. A node that has placed agents leads."""
         core, log = self._core, self._placing.plan.log
+        if self._placing.plan.agents and not core.leads.own.term and not self.passive:
+            core.set_lead(msgspec.structs.replace(core.leads.own, term=1))
         under_way = {one.node for one in self._calls.values()}
         if self._final is not None:
             leader = core.leads.leader_of(core.id)
