@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -87,9 +88,9 @@ async def answer_rounds(one: Round | None = None) -> None:
         print(await one() if one is not None else "", flush=True)
 
 
-async def node(stack: AsyncExitStack, url: str, name: str, hosts: int = 1) -> Orchestrator:
+async def node(stack: AsyncExitStack, url: str, name: str, hosts: int = 1, **offer: Any) -> Orchestrator:
     """Opens a node."""
-    cluster = Cluster(url, name="bench", node=name, connect_within=PATIENT)
+    cluster = Cluster(url, name="bench", node=name, connect_within=PATIENT, **offer)
     return await stack.enter_async_context(
         Orchestrator(hosts=hosts, name=f"bench-{name}-{os.getpid()}", cluster=cluster)
     )
@@ -163,6 +164,42 @@ async def lose(url: str, other: str, calls: str) -> None:
             took = time.monotonic() - killed
             assert all(isinstance(end, PeerLost) for end in ends)
             assert any(isinstance(event, NodeLost) for event in orc.events)
+            return took
+
+        await answer_rounds(round_)
+
+
+async def takes_orders(url: str, name: str, label: str) -> None:
+    """Node of one host with a label, for agents that others place."""
+    async with AsyncExitStack() as stack:
+        await node(stack, url, name, labels=(label,), allow=("benchmarks",))
+
+        async def nothing() -> int:
+            return 0
+
+        await answer_rounds(nothing)
+
+
+async def moves(url: str, label: str) -> None:
+    """Home of an agent on nodes with a label; a round is the seconds from the end of its node to its next answer."""
+    echo = import_module("benchmarks._cluster_cast").Echo  # not __main__'s, which other nodes cannot import
+    async with AsyncExitStack() as stack:
+        orc = await node(stack, url, "home", hosts=0)
+
+        async def round_() -> float:
+            agent = await orc.spawn(echo, 1, name="moved", on=label, within=PATIENT)
+            here = [one for one in orc.nodes() if one.state == "here" and label in one.labels]
+            print(next(one.name for one in here if one.agents), flush=True)
+            killed = float(await asyncio.to_thread(sys.stdin.readline))
+            while True:
+                try:
+                    await agent[0].ask("echo", PAYLOAD, within=PATIENT)
+                except PeerLost:
+                    await asyncio.sleep(0.01)
+                else:
+                    break
+            took = time.monotonic() - killed
+            await orc.stop(agent, within=PATIENT)
             return took
 
         await answer_rounds(round_)
@@ -298,6 +335,8 @@ PROGRAMS: dict[str, Callable[..., Awaitable[None]]] = {
         ask_agent,
         publish_to_agents,
         lose,
+        takes_orders,
+        moves,
         many,
         echo_nats,
         ask_nats,

@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.venv import ROOT, run
+from scripts.venv import ROOT, run, torch_requirement
 
 SCRIPTS = ROOT / "tests" / "support" / "clients"
 ENVIRONMENT = ROOT / "build" / "clients"
+LOADS = ROOT / "build" / "guidellm"
 NPM = ("--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
 
 
@@ -46,14 +47,20 @@ class Part:
         self.stamp.write_text(self.digest)
 
 
-def install_python() -> None:
-    """With uv where it is there. Nothing is resolved: the list names all; what is imported is compiled then."""
-    run(sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT))
-    python, wanted = str(ENVIRONMENT / "bin" / "python"), ("--no-deps", "-r", str(SCRIPTS / "python/requirements.txt"))
-    if shutil.which("uv"):
-        run("uv", "pip", "install", "-q", "--python", python, *wanted)
-    else:
-        run(python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-compile", *wanted)
+def python_part(place: Path, listed: str, *others: str) -> Part:
+    """Clients in Python, in an environment of their own: those that a file lists, and others."""
+    wanted = SCRIPTS / listed
+
+    def install() -> None:
+        """With uv where it is there. Nothing is resolved: the list names all; what is imported is compiled then."""
+        run(sys.executable, "-m", "venv", "--clear", str(place))
+        python, words = str(place / "bin" / "python"), ("--no-deps", "-r", str(wanted), *others)
+        if shutil.which("uv"):
+            run("uv", "pip", "install", "-q", "--python", python, *words)
+        else:
+            run(python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-compile", *words)
+
+    return Part(wanted, place, install)
 
 
 def npm_part(name: str, *options: str) -> Part:
@@ -68,9 +75,10 @@ def npm_part(name: str, *options: str) -> Part:
 
 def main(words: list[str]) -> None:
     """Installs what is not there yet."""
-    parts = [Part(SCRIPTS / "python" / "requirements.txt", ENVIRONMENT, install_python), npm_part("node")]
+    parts = [python_part(ENVIRONMENT, "python/requirements.txt"), npm_part("node")]
     if "large" in words:
         parts.append(npm_part("large", "--omit=optional"))
+        parts.append(python_part(LOADS, "large/guidellm.txt", torch_requirement()))
     lacking = [part for part in parts if not part.there]
     if not lacking:
         return

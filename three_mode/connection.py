@@ -25,17 +25,19 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
 
-    from three_mode.calls.agent_fast_path import AgentCall, AgentFastPath, AgentFastPaths, OnDone
+    from three_mode.calls.agent_fast_path import AgentFastPath, AgentFastPaths
     from three_mode.calls.agent_fast_stream import AgentFastStream
     from three_mode.calls.batch import Outcome
     from three_mode.calls.batch import Progress as Progress
     from three_mode.calls.batches import BatchJob as BatchJob
     from three_mode.calls.batches import BatchStatus as BatchStatus
     from three_mode.calls.call_log import FailedFirstAttempt
+    from three_mode.calls.fast_path_terms import OnDone, TasklessCall
     from three_mode.calls.health import Health as Health
     from three_mode.calls.options import ConnectionOptions as ConnectionOptions
     from three_mode.calls.options import Observing as Observing
     from three_mode.calls.provider_accounts import Account as Account
+    from three_mode.calls.provider_fast_path import ProviderFastPaths
     from three_mode.calls.provider_status import ProviderStatus as ProviderStatus
     from three_mode.calls.stream import ReplyStream as ReplyStream
     from three_mode.channels.grpc_options import GRPCOptions as GRPCOptions
@@ -133,6 +135,7 @@ class LLMConnection:
         # Fast paths to agents, by what requests say: a model's name (or the connection's) and a mode.
         self._fast_paths: dict[tuple[str | None, CommunicationMode | None], AgentFastPath] = {}
         self._fast_path_finder: AgentFastPaths | None = None
+        self._provider_fast_paths: ProviderFastPaths | None = None  # of those who ask without a task
 
     def __repr__(self) -> str:
         return f"<LLMConnection to {self._services.provider.name or 'the first available provider'}>"
@@ -156,13 +159,15 @@ class LLMConnection:
             return self._complete(request)
         return fast.complete(request, self._complete)
 
-    def begin_completion(self, request: LLMRequest, on_done: "OnDone") -> "AgentCall | None":
-        """Asks without a task, an agent that was asked before: `on_done` gets the whole reply, or after a failure what
-        gives it in the normal way. None: nothing was asked, and `chat_completion` has to be called."""
-        fast = self._fast_paths.get((request.model or self._model, request.mode))
-        if fast is None or request.provider is not None:
-            return None
-        return fast.begin(request, self._complete, on_done)
+    def begin_completion(self, request: LLMRequest, on_done: "OnDone") -> "TasklessCall | None":
+        """Asks without a task an agent or a provider's model that was asked before: `on_done` gets the whole reply, or
+        after a failure what gives it in the normal way. None: nothing was asked, and `chat_completion` has to be
+        called."""
+        to_agent = self._fast_paths.get((request.model or self._model, request.mode))
+        if to_agent is not None and request.provider is None:
+            return to_agent.begin(request, self._complete, on_done)
+        to_provider = (self._provider_fast_paths or self._find_provider_fast_paths()).find(request)
+        return None if to_provider is None else to_provider.begin(request, self._complete, on_done)
 
     async def _complete(self, request: LLMRequest, failed: "FailedFirstAttempt | None" = None) -> LLMResponse:
         """The normal way of every call. `failed` is how a first attempt ended, where one was made already."""
@@ -541,9 +546,11 @@ class LLMConnection:
         for fast in self._fast_paths.values():
             fast.close()
         self._fast_paths.clear()
+        if self._provider_fast_paths is not None:
+            self._provider_fast_paths.close()
         await self._services.close()
 
-    # Fast paths to agents
+    # Fast paths
 
     def _learn_fast_path(self, request: LLMRequest, target: "Target") -> None:
         """Note where such a request goes: the next one may go there at once."""
@@ -564,6 +571,24 @@ class LLMConnection:
                 services.observe,
             )
         self._fast_path_finder.learn(request, target)
+
+    def _find_provider_fast_paths(self) -> "ProviderFastPaths":
+        """Fast paths to providers, which are learnt of from now on."""
+        from three_mode.calls.provider_fast_path import ProviderFastPaths
+
+        services = self._services
+        found = self._provider_fast_paths = ProviderFastPaths(
+            self._model,
+            services.dispatcher,
+            services.accounts,
+            services.gates,
+            services.log,
+            services.defaults,
+            services.policies,
+            services.observe,
+        )
+        services.preparation.learn_provider = found.learn
+        return found
 
     def _fast_stream(self, request: LLMRequest) -> "AgentFastStream | None":
         """The fast path of a stream, where it has one just now."""

@@ -8,7 +8,7 @@ the network does not.
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from three_mode.channels.channel import Channel, OpenReply, Send, SendingChannel
+from three_mode.channels.channel import Begin, Channel, OpenReply, Send, SendingChannel
 from three_mode.errors import InvalidRequest
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest
 from three_mode.modes import Address, CommunicationMode
@@ -64,6 +64,9 @@ class Dispatcher:
 
     def sender(self, target: Target) -> Send | None:
         return None if target.provider in HERE else self._remote.sender(target)
+
+    def beginner(self, target: Target) -> Begin | None:
+        return None if target.provider in HERE else self._remote.beginner(target)
 
     async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
         return await self.channel(mode_of(target)).embed(target, request, deadline)

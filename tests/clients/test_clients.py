@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "tests" / "support" / "clients"
 PYTHON = ROOT / "build" / "clients" / "bin" / "python"
+LOADS = ROOT / "build" / "guidellm" / "bin" / "python"
 NODE = SCRIPTS / "node"
 KEY = "key-of-a-test"
 CITY = {"name": "Paris", "people": 7}
@@ -71,6 +72,7 @@ CLIENTS = [
     Client("node/openai_sdk.mjs", {"chat": "apple", "streamed": "apple", "response": "pear"}),
     Client("node/ai_sdk.mjs", {"responses": ["apple", "apple", FINE, CITY], "chat": ["apple", "apple", FINE, CITY]}),
     Client("large/promptfoo.mjs", {"passed": 2, "failed": 0}),
+    Client("large/guidellm_run.py", {"answered": 12, "failed": 0, "streamed": [True], "whole": True}),
 ]
 
 
@@ -93,7 +95,8 @@ def tried(client: Client) -> Any:
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("client", [tried(client) for client in CLIENTS])
 async def test_a_client_works(address: str, client: Client) -> None:
-    program = str(PYTHON) if client.script.endswith(".py") else "node"
+    python = LOADS if client.script.startswith("large/") else PYTHON
+    program = str(python) if client.script.endswith(".py") else "node"
     process = await asyncio.create_subprocess_exec(
         program,
         str(SCRIPTS / client.script),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from three_mode.agents.calling.refs import AgentGroup as AgentGroup
     from three_mode.agents.calling.refs import AgentRef as AgentRef
     from three_mode.agents.calling.refs import RoleRef as RoleRef
+    from three_mode.agents.calling.retrying import Retry as Retry
+    from three_mode.agents.calling.retrying import RetryingRef as RetryingRef
     from three_mode.agents.calling.streams import Stream as Stream
     from three_mode.agents.handlers.declare import handler as handler
     from three_mode.agents.handlers.declare import on as on
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from three_mode.agents.recording.replay import Divergence as Divergence
     from three_mode.agents.recording.replay import Replayed as Replayed
     from three_mode.agents.recording.replay import replay as replay
+    from three_mode.agents.supervisor.event_reader import AgentEventReader as AgentEventReader
     from three_mode.agents.supervisor.events import AgentGivenUp as AgentGivenUp
     from three_mode.agents.supervisor.events import AgentRestarted as AgentRestarted
     from three_mode.agents.supervisor.events import AgentsMoved as AgentsMoved
@@ -52,7 +55,14 @@ if TYPE_CHECKING:
     from three_mode.agents.supervisor.events import SupervisorEvent as SupervisorEvent
     from three_mode.agents.supervisor.events import TookOver as TookOver
     from three_mode.agents.supervisor.hosts import HostOptions as HostOptions
+    from three_mode.agents.supervisor.node_events import NodeEvent as NodeEvent
     from three_mode.agents.supervisor.restart import Restart as Restart
+    from three_mode.agents.wire.agent_news import AgentsDied as AgentsDied
+    from three_mode.agents.wire.agent_news import AgentsSpawned as AgentsSpawned
+    from three_mode.agents.wire.agent_news import AgentsStopped as AgentsStopped
+    from three_mode.agents.wire.agent_news import BroadcastsMissed as BroadcastsMissed
+    from three_mode.agents.wire.agent_news import EventsLost as EventsLost
+    from three_mode.agents.wire.agent_news import NewDeadLetter as NewDeadLetter
     from three_mode.agents.wire.dead_letters import DeadLetter as DeadLetter
     from three_mode.agents.wire.orders import AgentReport as AgentReport
     from three_mode.agents.wire.orders import HostReport as HostReport
@@ -63,18 +73,24 @@ if TYPE_CHECKING:
 # Public name -> the module that defines it, below `three_mode.agents`.
 _MODULE_OF = {
     "Agent": "agent",
+    "AgentEventReader": "supervisor.event_reader",
     "AgentGivenUp": "supervisor.events",
     "AgentGroup": "calling.refs",
     "AgentReceipt": "calling.receipts",
     "AgentRef": "calling.refs",
     "AgentReport": "wire.orders",
     "AgentRestarted": "supervisor.events",
+    "AgentsDied": "wire.agent_news",
     "AgentsMoved": "supervisor.events",
     "AgentsOutranked": "supervisor.events",
     "AgentsQuarantined": "supervisor.events",
+    "AgentsSpawned": "wire.agent_news",
+    "AgentsStopped": "wire.agent_news",
     "AgentsStranded": "supervisor.events",
+    "BroadcastsMissed": "wire.agent_news",
     "DeadLetter": "wire.dead_letters",
     "Divergence": "recording.replay",
+    "EventsLost": "wire.agent_news",
     "Gathered": "calling.gather",
     "HandlerRaised": "supervisor.events",
     "HomeBack": "supervisor.events",
@@ -88,7 +104,9 @@ _MODULE_OF = {
     "HostReport": "wire.orders",
     "Joined": "calling.join",
     "KeepOptions": "keeping.options",
+    "NewDeadLetter": "wire.agent_news",
     "NodeBack": "supervisor.events",
+    "NodeEvent": "supervisor.node_events",
     "NodeGap": "supervisor.events",
     "NodeJoined": "supervisor.events",
     "NodeLost": "supervisor.events",
@@ -100,6 +118,8 @@ _MODULE_OF = {
     "OrchestratorOptions": "orchestrator",
     "Replayed": "recording.replay",
     "Restart": "supervisor.restart",
+    "Retry": "calling.retrying",
+    "RetryingRef": "calling.retrying",
     "RoleRef": "calling.refs",
     "Seen": "calling.receipts",
     "Sent": "calling.caller",

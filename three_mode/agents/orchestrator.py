@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from three_mode.agents.agent import Agent
 from three_mode.agents.calling import current_bus
 from three_mode.agents.calling.caller import Caller
-from three_mode.agents.calling.node_tables import node_tables
+from three_mode.agents.calling.node_tables import node_letters, node_tables
 from three_mode.agents.calling.refs import AgentGroup, AgentRef, RoleRef, Verbs
 from three_mode.agents.calling.session import Session, host_connection, written_options
 from three_mode.agents.handlers.declare import specs_of
@@ -32,9 +32,11 @@ from three_mode.agents.runtime.broadcast import check_listener
 from three_mode.agents.runtime.lifecycle import init_schema
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.supervisor.control_server import ControlServer
+from three_mode.agents.supervisor.event_reader import AgentEventReader
 from three_mode.agents.supervisor.events import SupervisorEvent, SupervisorEvents
 from three_mode.agents.supervisor.hosts import Host, HostOptions, Hosts, new_bus_name, search_path
 from three_mode.agents.supervisor.llm_events import LLMEventCollector
+from three_mode.agents.supervisor.node_events import NodeEvents
 from three_mode.agents.supervisor.node_home import SupervisedNode
 from three_mode.agents.supervisor.restart import Restart
 from three_mode.agents.supervisor.roster import Roster
@@ -83,6 +85,8 @@ class OrchestratorOptions:
     keep: KeepOptions | str = ""
     """Where `agent.keep` keeps states: a file, which a program that is started anew goes on with; `nats`, for all
     nodes of a cluster; or `KeepOptions`. Empty: the memory of the orchestrator, which outlives hosts."""
+    page_content: bool = False
+    """Whether a page that looks on shows what messages say, and dead letters; errors are shown in any case."""
     stop_within: float = 5.0
     """Seconds that hosts have to end in order when the orchestrator closes; then they are killed."""
 
@@ -137,9 +141,11 @@ class Orchestrator(Verbs):
         self._supervisor: Supervisor | None = None
         self._control_server: ControlServer | None = None
         self._llm_events: LLMEventCollector | None = None
+        self._node_events: NodeEvents | None = None
         self._population: Population | None = None  # of agents in this process
         self._gateway: Any = None  # to other nodes
         self._kept: KeptStore | None = None  # what agents keep
+        self._page: asyncio.Task[Any] | None = None  # opens the endpoint of the page, once somebody asked for it
 
     # start and end ----------------------------------------------------------------------------------------------------
     async def open(self) -> Self:
@@ -167,7 +173,14 @@ class Orchestrator(Verbs):
         )
         self._supervisor = Supervisor(self._session, hosts, self._roster, self._event_log)
         self._llm_events = LLMEventCollector(self._session, hosts)
-        self._control_server = ControlServer(self._supervisor, self._session, self._llm_events)
+        self._node_events = NodeEvents(self._session, hosts, self._event_log)
+        self._control_server = ControlServer(
+            self._supervisor,
+            self._session,
+            self._llm_events,
+            self._node_events,
+            page_content=self.options.page_content,
+        )
         self._session.blocked_by = self._supervisor.overview.blocked_by
         self._session.comes_back = self._roster.comes_back
         try:
@@ -202,7 +215,12 @@ class Orchestrator(Verbs):
         population, self._population = self._population, None
         gateway, self._gateway = self._gateway, None
         kept, self._kept = self._kept, None
+        page, self._page = self._page, None
         try:
+            if page is not None:
+                await asyncio.wait([page])
+                if not page.cancelled() and page.exception() is None:
+                    await page.result().close()
             if gateway is not None:
                 self._event_log.listeners.remove(gateway.supervised)
                 await gateway.leave()  # agents may keep their states while they end
@@ -216,6 +234,8 @@ class Orchestrator(Verbs):
                 await gateway.close()
             if self._llm_events is not None:
                 await self._llm_events.close()
+            if self._node_events is not None:
+                await self._node_events.close()
             await session.close_talks()
             session.close()
             current_bus.left(session.bus)
@@ -234,6 +254,9 @@ class Orchestrator(Verbs):
         session = self._session
         self._control_server.listeners_elsewhere = gateway.listeners
         self._control_server.nodes_elsewhere = lambda within: node_tables(session, gateway.nodes(), within)
+        self._control_server.letters_elsewhere = lambda within: node_letters(session, gateway.nodes(), within)
+        assert self._node_events is not None
+        self._node_events.node = gateway.node
         self._event_log.listeners.append(gateway.supervised)
         self._session.comes_back = lambda agent: roster.comes_back(agent) or gateway.knows(agent)
 
@@ -253,6 +276,7 @@ class Orchestrator(Verbs):
         assert self._control_server is not None
         if self._keep.where == NATS:
             self._kept = await self._gateway.open_kept(self._keep)
+            self._roster.rank = self._gateway.rank
         elif self._keep.file:
             from three_mode.agents.keeping.file_store import FileStore  # SQLite, for whoever has a file
 
@@ -297,6 +321,7 @@ class Orchestrator(Verbs):
             bus_options=self.options.host_bus,
             llm_options=self._llm_options,
             llm_events=sorted(self._llm_events.hub.wanted) if self._llm_events is not None else [],
+            page_content=self.options.page_content,
             talks=self._talks,
             keep=self._keep,
         )
@@ -552,9 +577,14 @@ class Orchestrator(Verbs):
         return await self._control_server.table(within)
 
     async def dead_letters(self, within: float = 2.0) -> list[DeadLetter]:
-        """Return messages that no agent has taken, the oldest first. `within`: seconds to wait for hosts (2)."""
+        """Return messages that no agent has taken, the oldest first; in a cluster also those of the other nodes.
+
+        `within`: seconds to wait for hosts (2).
+        """
         check_time(within)
-        return await self._running_supervisor.overview.dead_letters(within)
+        self._running_supervisor  # noqa: B018  # for its error
+        assert self._control_server is not None
+        return await self._control_server.dead_letters(within)
 
     def nodes(self) -> list[NodeReport]:
         """Return the nodes of the cluster, this one first; ConfigurationError where there is no cluster."""
@@ -573,6 +603,20 @@ class Orchestrator(Verbs):
         """Have `listener` called with each event as it happens."""
         self._event_log.listeners.append(listener)
 
+    def agent_events(self, kinds: Iterable[type] | type | None = None, *, waiting: int = 1024) -> AgentEventReader:
+        """Events of hosts and agents, in a cluster of all nodes: an async iterator of `NodeEvent`, from when an `async
+        with` block is entered or the first event is waited for.
+
+        `kinds`: classes of events, by default all: those of `events`, and `AgentsSpawned`, `AgentsDied`,
+        `AgentsStopped`, `NewDeadLetter`, `BroadcastsMissed`, `EventsLost`. Hosts and other nodes send them only while
+        somebody reads. Of more than `waiting` events that wait the oldest are lost, and an `EventsLost` says how many.
+        """
+        self._running_supervisor  # noqa: B018  # for its error
+        assert self._node_events is not None
+        assert self._session is not None
+        nodes: Callable[[], Iterable[NodeReport]] = self._gateway.nodes if self._gateway is not None else tuple
+        return AgentEventReader(self._node_events, self._session, nodes, kinds, waiting)
+
     def llm_events(self, kinds: Iterable[str] | None = None, *, waiting: int = 1024) -> "EventReader":
         """Events of the calls that agents make with `self.llm`, as `LLMConnection.events` has them: an async iterator,
         until the orchestrator stops. `event.agent` is the agent that calls.
@@ -583,6 +627,20 @@ class Orchestrator(Verbs):
         self._running_supervisor  # noqa: B018  # for its error
         assert self._llm_events is not None
         return self._llm_events.reader(kinds, waiting)
+
+    async def page(self, port: int = 0) -> str:
+        """Return the address of a page to look at this system and steer it, with the key that lets one in.
+
+        The page is served by this process, on loopback, from the first call until the orchestrator stops. `port`: where
+        (any free port). Whoever has the address may steer.
+        """
+        self._running_supervisor  # noqa: B018  # for its error
+        if self._page is None or (self._page.done() and (self._page.cancelled() or self._page.exception() is not None)):
+            made = import_module("three_mode.serve.page_endpoint")  # endpoints stand above, and are found by name
+            opening = made.PageEndpoint.open(made.PageContent(self.bus), self.llm, self, port)
+            self._page = asyncio.get_running_loop().create_task(opening)
+        address: str = (await asyncio.shield(self._page)).address
+        return address
 
 
 def _cluster() -> Any:

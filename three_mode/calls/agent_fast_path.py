@@ -12,7 +12,7 @@ call to an agent goes through the pipeline, and from then on its path is known.
 """
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from functools import partial
 from logging import INFO
 from typing import Any
@@ -26,6 +26,7 @@ from three_mode.agents.model import Model
 from three_mode.calls.agent_fast_stream import AgentFastStream
 from three_mode.calls.call_book import conversation_of
 from three_mode.calls.call_log import CallLog, FailedFirstAttempt, completed_reply, new_request_id
+from three_mode.calls.fast_path_terms import NormalWay, OnDone, nothing_acts, raised
 from three_mode.calls.gates import Gates
 from three_mode.calls.options import Observing
 from three_mode.calls.provider_accounts import ProviderAccounts
@@ -36,7 +37,6 @@ from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.handling import NOBODY, current, time_for
 from three_mode.messages import LLMRequest, LLMResponse, Step
 from three_mode.modes import CommunicationMode
-from three_mode.observe.call_figures import CallFigures
 from three_mode.observe.logs import logger
 from three_mode.policies import Policies, Target
 from three_mode.providers.capabilities import capabilities
@@ -48,10 +48,6 @@ _NOT_NAMED: dict[str, Any] = {}
 
 # What requests say, the model's name (or the connection's) and a mode, and the path that they take.
 KnownPaths = dict[tuple[str | None, CommunicationMode | None], "AgentFastPath"]
-# The normal way of a call; a first attempt may have failed already.
-NormalWay = Callable[[LLMRequest, FailedFirstAttempt | None], Coroutine[Any, Any, LLMResponse]]
-# Gets the reply of a call that was begun without a task; or what gives it in the normal way, after a failure.
-OnDone = Callable[[LLMResponse | Callable[[], Coroutine[Any, Any, LLMResponse]]], None]
 
 
 class AgentFastPaths:
@@ -74,17 +70,7 @@ class AgentFastPaths:
         gates.on_forget(known.clear)
         log.metrics.held_by(known.clear)
         # What the connection asks of every call must leave nothing to do for one to an agent.
-        self._allowed = not (
-            policies.cache is not None
-            or policies.coalesce
-            or policies.hedge is not None
-            or policies.fallback.targets
-            or policies.budgets
-            or log.recorder is not None
-            or log.traces
-            or accounts.profile(AGENT).safety
-            or observe.after is not None
-        )
+        self._allowed = nothing_acts(policies, log, observe) and not accounts.profile(AGENT).safety
 
     def learn(self, request: LLMRequest, target: Target) -> None:
         """Note where such a request goes: the next one may go there at once."""
@@ -172,7 +158,7 @@ class AgentFastPath:
         except BaseException:
             asked.cancel()
             self._leave(address, counted)
-            self._count_cancelled(request, request_id, time.monotonic() - began)
+            self._count_cancelled(request, began)
             raise
         found = self._answered(request, request_id, began, address, counted, answer)
         if isinstance(found, LLMResponse):
@@ -283,19 +269,9 @@ class AgentFastPath:
             return normal(request, None)
         return normal(request, FailedFirstAttempt(began, began + within, failure))
 
-    def _count_cancelled(self, request: LLMRequest, request_id: str, latency: float) -> None:
-        """Add a call whose caller has left to the sums of the report."""
-        figures = CallFigures(
-            request_id=request_id,
-            provider=self._target.provider,
-            model=self._target.model,
-            latency=latency,
-            first_content=None,
-            label=self._defaults.label_of(request),
-            conversation=conversation_of(request),
-            outcome="cancelled",
-        )
-        self._log.book.tallies.add(figures)
+    def _count_cancelled(self, request: LLMRequest, began: float) -> None:
+        label = self._defaults.label_of(request)
+        self._log.book.add_cancelled(self._target, request, label, time.monotonic() - began)
 
     def close(self) -> None:
         """Take no more calls: those that come go the normal way, which says that the connection is closed."""
@@ -342,7 +318,7 @@ class AgentCall(Struct, eq=False):
         try:
             found = path._answered(request, self.request_id, self.began, self.address, self.counted, answer)
         except Exception as error:  # noqa: BLE001  # nobody else tells who waits
-            self.on_done(partial(_raise, error))
+            self.on_done(partial(raised, error))
             return
         if isinstance(found, LLMResponse):
             self.on_done(found)
@@ -353,8 +329,4 @@ class AgentCall(Struct, eq=False):
         """Ends the call, which has not ended yet, and the agent's work."""
         if self.asked is not None and self.asked.cancel():
             self.path._leave(self.address, self.counted)
-            self.path._count_cancelled(self.request, self.request_id, time.monotonic() - self.began)
-
-
-async def _raise(error: Exception) -> LLMResponse:
-    raise error
+            self.path._count_cancelled(self.request, self.began)

@@ -122,6 +122,20 @@ class CallBook:
         if self._recorder is not None:
             self._recorder.record(figures, request, reply, error)
 
+    def add_cancelled(self, target: Target, request: LLMRequest, label: str | None, latency: float) -> None:
+        """Adds a call of a fast path whose caller has left, to the sums of the report."""
+        figures = CallFigures(
+            request_id="",
+            provider=target.provider,
+            model=target.model,
+            latency=latency,
+            first_content=None,
+            label=label,
+            conversation=conversation_of(request),
+            outcome="cancelled",
+        )
+        self.tallies.add(figures)
+
     def _add_late(self, call: CountedCall, **parts: Any) -> None:
         """Writes down a part of a call that has ended: others waited for the reply of its attempt."""
         figures = replace(self._figures(call, 0.0, "late", None), **{"used": (), "failures": (), **parts})

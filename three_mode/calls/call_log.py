@@ -35,11 +35,14 @@ if TYPE_CHECKING:
 
 
 class FailedFirstAttempt(NamedTuple):
-    """A first attempt that failed on the agents' fast path: what the pipeline goes on from."""
+    """A first attempt that failed on a fast path: what the pipeline goes on from."""
 
     began: float
     deadline: float
     error: ThreeModeError
+    blamed: bool | None = None
+    """Whether its gate has counted it as a failure of its target. None: it left the gate without a judgement, which the
+    pipeline makes, as if the attempt ended there."""
 
 
 class ActiveCall(Struct, eq=False):
@@ -63,7 +66,9 @@ class ActiveCall(Struct, eq=False):
     """The provider's own id of a streamed reply."""
     span: "CallSpan | None" = None
     failed: ThreeModeError | None = None
-    """How its first attempt ended, where that was made already: see agent_fast_path.py."""
+    """How its first attempt ended, where that was made already: see agent_fast_path.py and provider_fast_path.py."""
+    failed_blamed: bool | None = None
+    """As in `FailedFirstAttempt`."""
     account: CallAccount = field(default_factory=CallAccount)
     whose: dict[str, Any] | None = None
     """The fields that its events share, once there is an event."""

@@ -99,6 +99,8 @@ class FirstAttempt:
     def try_send(self, call: ActiveCall, target: Target, spare: Target, key: bytes | None) -> InFlight | None:
         """Send the attempt; None where there is something to be waited for, or the target takes no such call."""
         context = call.context
+        if call.failed_blamed is not None:
+            self._resume(call, target)
         if call.failed is not None or (
             context.first_content is not None and context.began + context.first_content < context.deadline
         ):
@@ -121,6 +123,18 @@ class FirstAttempt:
         if self._hedge is not None:
             self._hedge.watch(flight, now)
         return flight
+
+    def _resume(self, call: ActiveCall, target: Target) -> None:
+        """Write the attempt down that was made, and judged, on a fast path, and raise how it ended."""
+        context, error = call.context, call.failed
+        assert error is not None
+        context.add_step("attempt", context.began, target)
+        call.target = target
+        self._log.book.add_failure(call, target, error)
+        if call.failed_blamed:
+            context.blamed += (target,)
+        call.failed_blamed = None
+        call.raise_first_failure()
 
     async def reply(self, flight: InFlight) -> Answered:
         """Wait for the reply. Where this task is cancelled while others wait for the same reply, the request stays out:

@@ -45,7 +45,10 @@ class RequestPrep:
 
     def prepare(self, call: ActiveCall, target: Target) -> tuple[LLMRequest, bool]:
         """The request as the target takes it, and whether its tools are emulated. Raises what the target cannot do."""
-        request = call.request
+        return self.fit(call.request, target, call.context.tokens)
+
+    def fit(self, request: LLMRequest, target: Target, tokens: int) -> tuple[LLMRequest, bool]:
+        """The same of a request that is no call yet, and has about so many tokens."""
         profile = self._accounts.profile(target.provider)
         defaults = self._defaults.get((target.provider, target.model), NOT_FITTED)
         if defaults is NOT_FITTED:
@@ -55,7 +58,7 @@ class RequestPrep:
         emulated = bool(request.tools) and not capabilities(target.model).tools
         if emulated:
             request = with_tools_in_prompt(request)
-        check(request, target.model, profile, call.context.tokens)
+        check(request, target.model, profile, tokens)
         return request, emulated
 
     def _fit_defaults(self, target: Target) -> FittedDefaults | None:
@@ -146,6 +149,9 @@ class CallPreparation:
         self._targets, self._accounts, self._defaults = targets, accounts, defaults
         self._first_content, self._log, self._learn = first_content, log, learn
         self._closed = False
+        self.learn_provider: Callable[[LLMRequest, Target], None] | None = None
+        """Hears of each call to a provider that goes the normal way, and whose first attempt has no limit but its
+        deadline; None: nobody wants to know."""
 
     async def prepare(
         self,
@@ -179,6 +185,8 @@ class CallPreparation:
             first_content=self._first_content if len(targets) > 1 and slow_moves_on else None,
             slow_moves_on=slow_moves_on,
         )
+        if self.learn_provider is not None and route is None and changed is None and context.first_content is None:
+            self.learn_provider(request, first)
         if route is not None:
             context.add_step("routed", began, first, f"by the route {route!r}")
         if changed is not None:
@@ -186,8 +194,8 @@ class CallPreparation:
         call = ActiveCall(request, request_id, context, label=label, target=first, targets=targets, route=route)
         self._log.begin_call(call, targets, verb)
         if failed is not None:
-            context.began, context.deadline, call.failed = failed
-            context.resumed = True
+            context.began, context.deadline, call.failed, call.failed_blamed = failed
+            context.resumed = call.failed_blamed is None
         return call, targets
 
     def check_open(self) -> None:

@@ -62,8 +62,22 @@ class SentRequest(Protocol):
         ...
 
 
+class HeardRequest(Protocol):
+    """A request that is out, and whose holder is called back, in the place of a task that awaits the reply."""
+
+    def result(self) -> LLMResponse:
+        """The reply, which is here, or the error in its place."""
+        ...
+
+    def cancel(self) -> None:
+        """End it at the far side at once, without waiting. Nobody is called back."""
+        ...
+
+
 Send = Callable[[LLMRequest, str, float, float], SentRequest]
 """A request to a model, when its first content must be there, and when all of it."""
+Begin = Callable[[LLMRequest, str, float, Callable[[], None]], HeardRequest]
+"""A request to a model, when its whole reply must be there, and who is called once it is there or will not come."""
 
 
 class Channel(Protocol):
@@ -80,6 +94,10 @@ class SendingChannel(Channel, Protocol):
 
     def sender(self, target: Target) -> Send | None:
         """`fetch` in two halves, for that target; None where it has none, or cannot be reached."""
+        ...
+
+    def beginner(self, target: Target) -> Begin | None:
+        """`fetch` without a task, for that target; None where it has none, or cannot be reached."""
         ...
 
 
@@ -133,8 +151,16 @@ class RemoteChannel:
         return self.endpoint(target.provider, target.grpc).open(request, target.model, due, deadline)
 
     def sender(self, target: Target) -> Send | None:
+        send: Send | None = self._verb(target, "send")
+        return send
+
+    def beginner(self, target: Target) -> Begin | None:
+        begin: Begin | None = self._verb(target, "begin")
+        return begin
+
+    def _verb(self, target: Target, verb: str) -> Any:
         try:
-            return getattr(self.endpoint(target.provider, target.grpc), "send", None)
+            return getattr(self.endpoint(target.provider, target.grpc), verb, None)
         except ThreeModeError:  # no key, for example: the call itself will say so
             return None
 

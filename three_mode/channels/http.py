@@ -113,6 +113,12 @@ class HTTPEndpoint:
             raise self._error_of(error, model, stage) from None
         return HTTPSentRequest(self, exchange, model, stage)
 
+    def begin(self, request: LLMRequest, model: str, deadline: float, done: Callable[[], None]) -> "HTTPSentRequest":
+        """`fetch` without a task: `done` is called once the reply is here or will not come."""
+        sent = self.send(request, model, deadline, deadline)
+        sent.listen(done)
+        return sent
+
     async def open(self, request: LLMRequest, model: str, due: float, deadline: float) -> "HTTPReply":
         outgoing = self.codec.encode(request, model, stream=True)
         call = self._pool.request(self._request(outgoing), timeouts=self._streams)
@@ -255,20 +261,44 @@ class HTTPSentRequest:
         self.written = b""
 
     async def reply(self) -> LLMResponse:
-        endpoint, exchange = self._endpoint, self._exchange
         try:
-            body = self.written = await exchange.whole()
-        except LimitExceeded as error:
-            if exchange.received <= endpoint.reply_bytes:
-                raise endpoint._error_of(error, self._model, self._stage) from None
-            raise too_large(endpoint.name, self._model, endpoint.reply_bytes) from None
+            body = await self._exchange.whole()
         except TransportError as error:
-            raise endpoint._error_of(error, self._model, self._stage) from None
+            raise self._failure(error) from None
+        return self._read(body)
+
+    def listen(self, done: Callable[[], None]) -> None:
+        """Call `done` once the reply is here or will not come, in the place of a task that awaits it."""
+        self._exchange.listener = done
+        if self._exchange.done:
+            self._exchange.loop.call_soon(self._heard)  # not before its caller has this request
+
+    def _heard(self) -> None:
+        if self._exchange.listener is not None:
+            self._exchange.listener()
+
+    def result(self) -> LLMResponse:
+        """The reply, which is here, or the error in its place."""
+        try:
+            body = self._exchange.take()
+        except TransportError as error:
+            raise self._failure(error) from None
+        return self._read(body)
+
+    def _read(self, body: bytes) -> LLMResponse:
+        endpoint, exchange = self._endpoint, self._exchange
+        self.written = body
         endpoint._check_head(exchange.status, exchange.headers, body)
         try:
             return endpoint.codec.decode(body)
         except LLMError as error:
             raise endpoint.cleaned(error) from None
+
+    def _failure(self, error: TransportError) -> Exception:
+        endpoint = self._endpoint
+        if isinstance(error, LimitExceeded) and self._exchange.received > endpoint.reply_bytes:
+            return too_large(endpoint.name, self._model, endpoint.reply_bytes)
+        return endpoint._error_of(error, self._model, self._stage)
 
     @property
     def read(self) -> Callable[[bytes], LLMResponse]:

@@ -46,6 +46,11 @@ class Alone:
         else:
             self._paused_by_order.difference_update(names)
 
+    def made(self, node: str, names: list[str]) -> None:
+        """Note that agents have begun here, whose home may have been lost while they were made."""
+        if node in self._lost and names and self._choice == "pause":
+            self._start(self._order("pause", names))
+
     def peer_changed(self, change: PeerChanged) -> None:
         """Note that another node was lost or left, or is back."""
         node = change.node

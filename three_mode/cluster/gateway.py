@@ -10,7 +10,7 @@ from typing import Any
 
 from three_mode.agents.calling.session import Session
 from three_mode.agents.keeping.options import KeepOptions
-from three_mode.agents.keeping.values import KeptStore
+from three_mode.agents.keeping.values import KeptStore, rank_of
 from three_mode.agents.supervisor.events import (
     AgentGivenUp,
     AgentsOutranked,
@@ -44,6 +44,7 @@ log = logging.getLogger("three_mode.cluster")
 OVERHEAD = 8192  # bytes of a packet besides its payload: names, topic, trace
 _FIRST_LOOK = 2  # heartbeats that a node listens for others before it is open
 _LOOK = 0.02  # seconds until it is looked again whether all nodes are known
+_ERA_BITS = 32  # of a claim's number below its era: what the store remembers is of an earlier one
 _ENDS_WITHIN = 10.0  # seconds for agents that have lost their names
 
 
@@ -109,6 +110,7 @@ class Gateway:
                 self._names.hosts,
                 self.flush,
                 self.placement.taker.begin,
+                self._home.dead_letter,
             )
             self._broadcasts = Broadcasts(self.core, session, self.flush)
             await bus.register(host_name(f"gateway-{self.node}"), self._on_host_request)
@@ -167,9 +169,15 @@ class Gateway:
     async def open_kept(self, options: KeepOptions) -> KeptStore:
         """Open the cluster's store of what agents keep."""
         try:
-            return await NatsStore.open(self._nats, self.name, options.within)
+            store = await NatsStore.open(self._nats, self.name, options.within)
         except NatsError as error:
             raise _ours(error) from None
+        self.core.own.clock = max(self.core.own.clock, store.era << _ERA_BITS)
+        return store
+
+    def rank(self) -> str:
+        """Return the rank of agents that are placed here now: above those of all that this node has heard of."""
+        return rank_of(self.core.order_number(), self.core.id)
 
     # what the orchestrator asks ---------------------------------------------------------------------------------------
     @property

@@ -42,8 +42,9 @@ class NodeHome(Protocol):
         """Bring the agents of an order back, which were at a lost node: each as its restart strategy says."""
         ...
 
-    def order(self, verb: str, agents: Sequence[str], within: float, forget: bool = False) -> Awaitable[None]:
-        """Stop, restart, pause or resume agents. `forget`: whether what those that are stopped kept is removed."""
+    def order(self, verb: str, agents: Sequence[str], within: float, forget: bool | None = None) -> Awaitable[None]:
+        """Stop, restart, pause or resume agents. `forget`: whether what those that are stopped kept is removed; None:
+        where no other node has it."""
         ...
 
     def forget(self, agents: Sequence[str]) -> Awaitable[None]:

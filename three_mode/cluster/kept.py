@@ -21,6 +21,7 @@ T = TypeVar("T")
 _AT_ONCE = 64  # keys that are written at once
 _OVERHEAD = 1024  # bytes of a message beside the snapshot
 _TRIES = 20  # others that may replace a record while one replaces it
+_ERA = "era"  # key of the number of the last start; agents have a slash in theirs
 _ESCAPED = re.compile(r"[^A-Za-z0-9_/-]")
 
 
@@ -44,6 +45,8 @@ class NatsStore:
 
     def __init__(self, values: KeyValues) -> None:
         self._values = values
+        self.era = 0
+        """Number of this start of a node among all that have opened the bucket."""
         self._known: dict[str, tuple[KeptRecord, int]] = {}
         """Agent -> the record that this node wrote last, without its snapshot, and its revision."""
         self._room = asyncio.Semaphore(_AT_ONCE)
@@ -53,7 +56,9 @@ class NatsStore:
         """Open the bucket of a cluster, made if it is not there; NatsError where it cannot be."""
         values = KeyValues(connection, f"3m_{cluster}_kept", within)
         await values.open()
-        return cls(values)
+        store = cls(values)
+        store.era = await store._next_era()
+        return store
 
     async def claim(self, claims: Sequence[KeepClaim]) -> Claimed:
         found: dict[str, KeptState] = {}
@@ -85,6 +90,17 @@ class NatsStore:
 
     async def close(self) -> None:
         """Do nothing: the connection is the gateway's."""
+
+    async def _next_era(self) -> int:
+        for _ in range(_TRIES):
+            there = await self._values.get(_ERA)
+            last = int(there.value) if there is not None and there.value else 0
+            try:
+                await self._values.replace(_ERA, str(last + 1).encode(), there.revision if there is not None else 0)
+            except OtherRevision:
+                continue
+            return last + 1
+        raise NatsError("other nodes open the bucket all the time")
 
     # one agent --------------------------------------------------------------------------------------------------------
     async def _claim(self, claim: KeepClaim) -> KeptRecord | None:

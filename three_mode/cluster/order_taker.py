@@ -44,6 +44,7 @@ from three_mode.errors import ConfigurationError, DeadlineExceeded, NoSuchAgent,
 
 log = logging.getLogger("three_mode.cluster")
 _REPORT_WITHIN = 5.0
+_STOP_WITHIN = 10.0
 _REASON = 1000  # characters of a reason
 _OWED = 4096  # ends that homes which are away have to be told of; later ones before earlier ones
 _DONE = encode_order(None)
@@ -265,6 +266,10 @@ class OrderTaker:
             raise
         finally:
             self._making.difference_update(new)
+        late = [name for name in new if name not in self.placed]
+        if late:  # their home was lost while they were made, and they are not to go on without it
+            await self._home.order("stop", late, _STOP_WITHIN)
+        self.alone.made(node, [name for name in new if name in self.placed])
         return Placed()
 
     async def class_of(self, order: PlaceOrder) -> type[Agent] | Placed:

@@ -43,6 +43,7 @@ from three_mode.errors import DeadlineExceeded, PeerLost, ThreeModeError
 from three_mode.messages import decode_error
 
 log = logging.getLogger("three_mode.cluster")
+_STOP_WITHIN = 10.0
 
 
 class Placer:
@@ -174,6 +175,9 @@ class Placer:
             await self.home.take_over(kind, spawn, restart, order.own_host)
         else:
             await self.home.place(kind, spawn, restart, max(0.001, ends - time.monotonic()), order.own_host)
+        unwanted = [name for name in names if name not in self.placing.plan.agents and self.home.comes_back(name)]
+        if unwanted and self.core.leads.own.term:  # who ordered them waits no longer, and found nothing to stop yet
+            await self.home.order("stop", unwanted, _STOP_WITHIN)
 
     # agents that are elsewhere ----------------------------------------------------------------------------------------
     async def about(self, verb: Verb, names: Sequence[str], within: float, forget: bool = False) -> list[str]:

@@ -91,7 +91,7 @@ class ProgramNode:
         """Refuse: a program runs no agents of the cluster."""
         raise _no_hosts()
 
-    async def order(self, verb: str, agents: Sequence[str], within: float, forget: bool = False) -> None:
+    async def order(self, verb: str, agents: Sequence[str], within: float, forget: bool | None = None) -> None:
         """Refuse: a program runs no agents of the cluster."""
         raise _no_hosts()
 

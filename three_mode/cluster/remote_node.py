@@ -15,7 +15,7 @@ from typing import Protocol
 from three_mode.agents.calling.node_tables import TABLE
 from three_mode.agents.handlers.codec import encode
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.agents.wire.orders import HostSettled, host_name
+from three_mode.agents.wire.orders import EVENTS, LETTERS, HostSettled, host_name
 from three_mode.cluster.core.actions import CallAnswered, CallEnded, CallFailed, CallPart
 from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.shown import ROLE
@@ -211,8 +211,8 @@ class RemoteNode:
         self._pass_on(request, to.partition("@")[0] if to.startswith(ROLE) else to)
 
     def _on_host_request(self, request: PassedOn) -> None:
-        """Pass on a gather, or the question for the table; what else hosts are asked is no matter of another node's."""
-        if request.topic in ("gather", TABLE):
+        """Pass on a gather, or a question for table, letters or events: what else hosts are asked is for this node."""
+        if request.topic in ("gather", TABLE, LETTERS, EVENTS):
             self._pass_on(request, "")
         elif request.topic == "settled":  # the gateway answers for all nodes
             request.reply(Encoded(encode(HostSettled(0, 0, 0))))

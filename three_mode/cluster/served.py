@@ -9,12 +9,13 @@ from importlib import import_module
 import msgspec
 
 from three_mode.agents.calling.gather import decode_part
-from three_mode.agents.calling.node_tables import TABLE, pages
+from three_mode.agents.calling.node_tables import TABLE, letter_pages, pages
 from three_mode.agents.calling.roles import Roles
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.agents.wire.orders import ORCHESTRATOR, GatherOrder, Table
+from three_mode.agents.wire.dead_letters import DeadLetter
+from three_mode.agents.wire.orders import EVENTS, LETTERS, ORCHESTRATOR, GatherOrder, Table
 from three_mode.cluster.core.calling import NO_SUCH_NAME
 from three_mode.cluster.core.frames import AskFrame, TellFrame
 from three_mode.cluster.core.node import ClusterNode
@@ -28,6 +29,7 @@ from transports.bus import BusError, Call, Encoded, Message
 log = logging.getLogger("three_mode.cluster")
 _order = decoder_for(GatherOrder)
 _whole_table = decoder_for(Table)
+_all_letters = decoder_for(list[DeadLetter])
 _HOSTS_SHARE = 0.6  # of the time for a table, in which hosts have to answer
 _BUSY = 0.005  # seconds until it is looked again whether a large part may be sent
 
@@ -59,7 +61,8 @@ class ServedStream:
 
 class Served:
     """The calls of other nodes. `session` is that of the gateway's own member, `roles` are those of this node,
-    `hosts()` its hosts by their members; `flush` carries out actions, and `order` takes orders to this node itself."""
+    `hosts()` its hosts by their members; `flush` carries out actions, `order` takes orders to this node itself, and
+    `dead_letter` a message that no agent has taken."""
 
     def __init__(
         self,
@@ -69,9 +72,10 @@ class Served:
         hosts: Callable[[], dict[str, str]],
         flush: Callable[[], None],
         order: Callable[[str, AskFrame], None],
+        dead_letter: Callable[[str, str, str, str, str, bytes], None],
     ) -> None:
         self._core, self._session, self._roles, self._hosts = core, session, roles, hosts
-        self._order, self._flush = order, flush
+        self._order, self._flush, self._dead_letter = order, flush, dead_letter
         self._calls: dict[Key, Call] = {}
         self._streams: dict[Key, ServedStream] = {}
 
@@ -85,7 +89,7 @@ class Served:
                 self._roles.give_back(to)
             self._session.bus.send(to, Encoded(frame.payload), frame.topic, frame.trace, frame.sender)
         except (BusError, ThreeModeError) as error:
-            self._session.dead_letters.add(
+            self._dead_letter(
                 to, frame.topic, frame.sender, getattr(error, "code", "no_such_agent"), str(error), frame.payload
             )
 
@@ -95,7 +99,8 @@ class Served:
         if not frame.to and frame.topic == ORDER and not frame.credit:
             self._order(node, frame)
         elif not frame.to:
-            ordered = {"gather": self._gather, TABLE: self._table}.get(frame.topic)
+            orders = {"gather": self._gather, TABLE: self._table, LETTERS: self._letters, EVENTS: self._events}
+            ordered = orders.get(frame.topic)
             if ordered is None or not frame.credit:
                 self._core.fail(time.monotonic(), *key, NO_SUCH_NAME, f"a node takes no order {frame.topic!r}")
                 return
@@ -163,20 +168,24 @@ class Served:
         if role:
             to = self._roles.take(to.removeprefix(ROLE))
         try:
-            async with self._session.bus.stream(
-                to,
-                Encoded(frame.payload),
-                topic=frame.topic,
-                within=frame.within,
-                credit=min(frame.credit, 1024),
-                trace=frame.trace,
-                sender=frame.sender,
-            ) as parts:
-                async for part in parts:
-                    yield part.raw
+            async for part in self._parts_of(to, frame):
+                yield part
         finally:
             if role:
                 self._roles.give_back(to)
+
+    async def _parts_of(self, to: str, frame: AskFrame) -> AsyncIterator[bytes]:
+        async with self._session.bus.stream(
+            to,
+            Encoded(frame.payload),
+            topic=frame.topic,
+            within=frame.within,
+            credit=min(frame.credit, 1024),
+            trace=frame.trace,
+            sender=frame.sender,
+        ) as parts:
+            async for part in parts:
+                yield part.raw
 
     async def _gather(self, frame: AskFrame) -> AsyncIterator[bytes]:
         """Ask the agents of a gather, one question for each host; answers keep their places in the whole order."""
@@ -244,10 +253,23 @@ class Served:
 
     async def _table(self, frame: AskFrame) -> AsyncIterator[bytes]:
         """Ask this node's orchestrator for its hosts and agents."""
-        hosts = encode(_HOSTS_SHARE * frame.within)
-        reply = await self._session.bus.ask(ORCHESTRATOR, Encoded(hosts), topic="table_here", within=frame.within)
-        for page in pages(_whole_table(reply.raw), import_module("three_mode").__version__):
+        table = _whole_table(await self._ask_orchestrator("table_here", frame))
+        for page in pages(table, import_module("three_mode").__version__):
             yield page
+
+    async def _letters(self, frame: AskFrame) -> AsyncIterator[bytes]:
+        """Ask this node's orchestrator for its dead letters."""
+        for page in letter_pages(_all_letters(await self._ask_orchestrator("dead_letters_here", frame))):
+            yield page
+
+    async def _ask_orchestrator(self, order: str, frame: AskFrame) -> bytes:
+        hosts = encode(_HOSTS_SHARE * frame.within)
+        reply = await self._session.bus.ask(ORCHESTRATOR, Encoded(hosts), topic=order, within=frame.within)
+        return reply.raw
+
+    def _events(self, frame: AskFrame) -> AsyncIterator[bytes]:
+        """Have this node's orchestrator send its events."""
+        return self._parts_of(ORCHESTRATOR, frame)
 
     # their end --------------------------------------------------------------------------------------------------------
     def cancel(self, node: str, id_: int) -> None:

@@ -6,7 +6,8 @@ from three_mode.errors import LLMError
 from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.providers import headers as rate
 from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
-from three_mode.providers.openai_reply import OpenAIDecoder, chat_error, response
+from three_mode.providers.openai_plain import plain_reply
+from three_mode.providers.openai_reply import FINISH, OpenAIDecoder, chat_error, response
 from three_mode.providers.openai_request import chat_body, completion_body
 from three_mode.providers.pieces import EVENT_HEADERS, JSON_HEADERS, encode_json, merged, reading
 from three_mode.providers.profile import Profile
@@ -30,7 +31,7 @@ class OpenAICodec(Codec):
         return Outgoing("POST", path, encode_json(body), headers + more if more else headers)
 
     def decode(self, body: bytes) -> LLMResponse:
-        return reading(self.profile, self._read, body)
+        return plain_reply(body, self.profile.name, FINISH) or reading(self.profile, self._read, body)
 
     def _read(self, reply: Any) -> LLMResponse:
         if reply.get("error") and not reply.get("choices"):

@@ -58,16 +58,13 @@ def _sample(body: Body, request: LLMRequest, most: str) -> None:
         body["seed"] = request.seed
 
 
-def messages(request: LLMRequest, profile: Profile) -> list[Body]:
-    """Messages in OpenAI's form."""
-    found: list[Body] = []
+def messages(request: LLMRequest, profile: Profile) -> list[Body | Message]:
+    """Messages in OpenAI's form. One of a text is written as it is: the form is ours too."""
+    found: list[Body | Message] = []
     for message in request.messages:
         content = message.content
         if isinstance(content, str):
-            plain: Body = {"role": message.role, "content": content}
-            if message.name is not None:
-                plain["name"] = message.name
-            found.append(plain)
+            found.append(message)
         elif message.role == "assistant":
             found.append(_assistant(message, content, profile))
         else:

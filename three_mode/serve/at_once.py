@@ -121,16 +121,18 @@ class AtOnceAnswer(Struct, eq=False):
         except Exception as error:  # noqa: BLE001  # the normal way says what becomes of it
             self._leave_to(_raising(error))
             return
-        model = asked.request.model or ""
-        endpoint.metrics.used(model, found.usage)
-        self._ended(200, model)
+        endpoint.leave(self, self.size)
+        took = time.perf_counter() - self.started
+        endpoint.metrics.answered(self.route.path, asked.request.model or "", found.usage, took)
         self.cycle.answer(200, (JSON, *asked.always) if asked.always else _HEADERS, body)
 
     def gone(self) -> None:
         """The client has left: nothing works for nobody."""
         assert self.call is not None
         self.call.cancel()
-        self._ended(_GONE)
+        endpoint = self.of.endpoint
+        endpoint.leave(self, self.size)
+        endpoint.metrics.finished(self.route.path, "", _GONE, time.perf_counter() - self.started)
 
     def cancel(self) -> None:
         """The endpoint ends."""
@@ -139,10 +141,6 @@ class AtOnceAnswer(Struct, eq=False):
         assert self.call is not None
         self.call.cancel()
         self._leave_to(_raising(Refused(going_down())))
-
-    def _ended(self, status: int, model: str = "") -> None:
-        self.of.endpoint.leave(self, self.size)
-        self.of.endpoint.metrics.finished(self.route.path, model, status, time.perf_counter() - self.started)
 
     def _leave_to(self, answer: Answer) -> None:
         """The normal way goes on with this answer: it is counted there."""

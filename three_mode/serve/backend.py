@@ -53,6 +53,13 @@ class ChunkStream(Protocol):
     ) -> bool | None: ...
 
 
+@runtime_checkable
+class BatchingStream(ChunkStream, Protocol):
+    """A stream that gives what has come at once: [] at its end."""
+
+    async def batch(self) -> Sequence[Chunk]: ...
+
+
 class AgentVerbs(Protocol):
     """The verbs of a bus that the endpoint hands out: `Orchestrator`, `join(...)` and an agent have them."""
 

@@ -42,12 +42,14 @@ class Connected:
         self._connection, self._bus, self._rule = connection, bus, rule
         self._models = dict(models or {})
         self._allowed: set[str] = set()  # names that the rule was asked for and let pass
+        # Those of them that can stand for nothing else: no agent of the bus, which come and go, takes such a name.
+        self._settled: set[str] = set()
         self._roles = None if bus is None else BusModels(bus)
 
     def ruled(self, rule: ModelRule) -> Self:
         """The same, for clients who may name what this rule says."""
         other = copy(self)
-        other._rule, other._allowed = rule, set()
+        other._rule, other._allowed, other._settled = rule, set(), set()
         return other
 
     @property
@@ -92,6 +94,8 @@ class Connected:
         if CONVERSATION in request.extra:
             raise InvalidRequest("this endpoint keeps no conversations", field=CONVERSATION, hint="--talks FILE")
         model = request.model or ""
+        if model in self._settled and type(request) is LLMRequest and request.provider is None and request.mode is None:
+            return request
         provider, mode = None, None
         if isinstance(request, LLMRequest):
             provider, mode = request.provider, request.mode
@@ -100,7 +104,12 @@ class Connected:
             self._check(model, provider, mode, named=address is not None)
         if address is None:
             address = self._address_of(model, mode)
-        return request if address == model else msgspec.structs.replace(request, model=address)
+        if address != model:
+            return msgspec.structs.replace(request, model=address)
+        fixed = self._bus is None or model.startswith("agent:")
+        if fixed and provider is None and mode is None and model in self._allowed:
+            self._settled.add(model)
+        return request
 
     def _check(self, model: str, provider: str | None, mode: CommunicationMode | None, named: bool) -> None:
         """Raises what a client is told who may not name this. `named`: the operator gave the name."""

@@ -10,6 +10,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 KINDS = ("input", "output", "cached")  # of tokens
 # A label is a time series for ever: models beyond these share one, so that a client cannot make them without end.
 MOST_MODELS = 200
+FRESH = 256  # answers that are added up together
 
 
 class EndpointMetrics:
@@ -22,8 +23,24 @@ class EndpointMetrics:
         self._buckets: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
         self._models: set[str] = set()
+        # Answers that are not in the sums yet: a batch takes a fraction of the time of adding each as it comes.
+        self._fresh: list[tuple[str, str, Usage, float]] = []
+
+    def answered(self, route: str, model: str, usage: Usage, seconds: float) -> None:
+        """A request has its whole answer: `used` and `finished`, in less time."""
+        self._fresh.append((route, model, usage, seconds))
+        if len(self._fresh) >= FRESH:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        for route, model, usage, seconds in fresh:
+            self.used(model, usage)
+            self.finished(route, model, 200, seconds)
 
     def finished(self, route: str, model: str, status: int, seconds: float) -> None:
+        if self._fresh:
+            self._add_up()  # a model is known by name once it has answered
         self._requests[route, self._label(model, status), status] += 1
         buckets = self._buckets.get(route)
         if buckets is None:
@@ -33,6 +50,8 @@ class EndpointMetrics:
         self._seconds[route] += seconds
 
     def used(self, model: str, usage: Usage) -> None:
+        if self._fresh:
+            self._add_up()
         label = self._label(model, 200)
         tokens = self._tokens.get(label)
         if tokens is None:
@@ -50,6 +69,7 @@ class EndpointMetrics:
         return model
 
     def text(self, readers: int, dropped: int) -> bytes:
+        self._add_up()
         return ("\n".join(self._lines(readers, dropped)) + "\n").encode()
 
     def _lines(self, readers: int, dropped: int) -> Iterator[str]:

@@ -7,10 +7,13 @@
 The caller awaits three coroutines: `head()`, `chunk()` and `whole()`. The connection calls plain methods: `on_head`,
 `on_data`, `on_end`, `fail`. Between them are one buffer, bounded by the stream's flow-control window, and one future.
 Each wait has a deadline, and one timer of the pool watches all deadlines.
+
+A caller that has no task to wait in sets `listener` instead: it is called where a task would wake, and takes what there
+is with `take()`.
 """
 
 import asyncio
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from typing import Protocol
 
 from transports.http2.deadlines import NEVER, DeadlineTimer
@@ -78,6 +81,7 @@ class Exchange:
         "error",
         "headers",
         "http_version",
+        "listener",
         "loop",
         "max_bytes",
         "phase",
@@ -126,6 +130,7 @@ class Exchange:
         self.ended = False
         self.error: BaseException | None = None
         self.waiter: asyncio.Future[None] | None = None
+        self.listener: Callable[[], None] | None = None
         # A whole body wakes the caller once, at the end, and holds at most `max_bytes`.
         self.whole_body = False
         self.max_bytes = 0
@@ -160,10 +165,14 @@ class Exchange:
 
     async def whole(self) -> bytes:
         """Waits for the whole body."""
-        while not self.ended:
-            if self.error is not None:
-                raise self.error
+        while not self.done:
             await self._wait()
+        return self.take()
+
+    def take(self) -> bytes:
+        """All that has arrived since the last call. Raises the error of a call that failed, once nothing is left."""
+        if self.error is not None and (self.whole_body or not self.chunks):
+            raise self.error
         return self._take_chunks()
 
     @property
@@ -178,6 +187,7 @@ class Exchange:
 
     def cancel(self) -> None:
         """Ends the call for a caller that has left. Nothing is awaited."""
+        self.listener = None
         if not self.done:
             self.error = TransportError("the response was closed before its end")
             self._stop_upload()
@@ -207,6 +217,8 @@ class Exchange:
     def _wake_reader(self) -> None:
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
+        elif self.listener is not None:
+            self.listener()
 
     async def upload(self, connection: ExchangeConnection, body: AsyncIterable[bytes]) -> None:
         """Sends a body from an async iterator. The next piece is taken after the piece before it has been sent."""

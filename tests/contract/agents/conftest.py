@@ -30,6 +30,8 @@ class Place(NamedTuple):
     """Three agents, as the caller sees them."""
     near: str
     """An agent at the caller, which calls back."""
+    where: str
+    """Name of the node of the workers; empty without a cluster."""
     traces: Path
     recording: Path
 
@@ -64,4 +66,5 @@ async def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
                 if seen.seen == 4:
                     break
                 await asyncio.sleep(0.05)
-            yield Place(name, caller, owner, caller.group("worker"), "near/0", traces, recording)
+            where = "b" if name == "another node" else ""
+            yield Place(name, caller, owner, caller.group("worker"), "near/0", where, traces, recording)

@@ -1,15 +1,28 @@
 """Each verb of agents, wherever they are: the same answers, the same errors, the same bounds."""
 
 import asyncio
+import contextlib
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.contract.agents.conftest import WITHIN, Place
 from tests.support.agents.conformance_cast import Parrot, Worker
 from three_mode import LLMRequest
-from three_mode.agents import NodeJoined
+from three_mode.agents import (
+    AgentRef,
+    AgentRestarted,
+    AgentsDied,
+    AgentsSpawned,
+    AgentsStopped,
+    EventsLost,
+    HandlerRaised,
+    NewDeadLetter,
+    NodeJoined,
+    Restart,
+    Retry,
+)
 from three_mode.agents.recording.replay import load
 from three_mode.errors import (
     BadCall,
@@ -92,6 +105,104 @@ async def test_a_tell_to_nobody_is_a_dead_letter(place: Place) -> None:
     assert "worker/7" in {letter.to for letter in await place.caller.dead_letters()}
 
 
+async def crowd(worker: AgentRef) -> None:
+    """Tell a busy agent more than its mailbox has room for: some of it nobody takes."""
+    blocked = asyncio.create_task(worker.ask(Worker.blocks, 0.4, within=WITHIN))
+    await asyncio.sleep(0.1)  # it has begun
+    for number in range(60):
+        with contextlib.suppress(Overloaded):
+            await worker.tell(Worker.take, number)
+    await asyncio.wait([blocked])
+
+
+async def test_a_dead_letter_is_seen_from_every_node_with_the_node_that_has_it(place: Place) -> None:
+    await crowd(place.workers[2])
+    for orchestrator in (place.caller, place.owner):
+        letters = [one for one in await orchestrator.dead_letters(WITHIN) if one.to == "worker/2"]
+        assert {letter.node for letter in letters} == {place.where}
+        assert {letter.handler for letter in letters} == {"take"}
+
+
+async def test_a_tell_to_a_role_that_has_gone_when_it_arrives_is_a_dead_letter(place: Place) -> None:
+    if place.name != "another node":
+        pytest.skip("without a network nothing is under way")
+    gateway = (caller := cast("Any", place.caller))._gateway
+    (owner,) = (peer.id for peer in gateway.core.nodes())
+    gateway.core.tell(time.monotonic(), owner, "any:passing", "take", b"\x91\x01")
+    gateway.flush()
+
+    async def told() -> bool:
+        return any((one.to, one.node) == ("any:passing", "b") for one in await caller.dead_letters(WITHIN))
+
+    await until(told, True)
+
+
+async def test_events_of_all_nodes_reach_a_reader_with_the_node_that_they_are_of(place: Place) -> None:
+    kinds = [AgentsSpawned, AgentsStopped, AgentsDied, AgentRestarted, HandlerRaised, NewDeadLetter]
+    async with place.caller.agent_events(kinds) as events:
+        await place.owner.spawn(Worker, 2, name="extra", restart=Restart("permanent", wait=0.0), within=WITHIN)
+        await place.caller.bus.wait_for(["extra/0", "extra/1"], within=WITHIN)
+        await place.caller.ref("extra/0").tell(Worker.fail, "it")
+        await place.caller.ref("extra/1").tell(Worker.ends)
+        await crowd(place.workers[2])
+        seen: dict[str, Any] = {}
+        async with asyncio.timeout(WITHIN):
+            while not {kind.__name__ for kind in kinds} - {"AgentsStopped"} <= seen.keys():
+                one = await anext(events)
+                assert one.node == place.where, str(one)
+                seen[one.kind] = one.event
+            await place.owner.stop(["extra/0", "extra/1"], WITHIN)
+            while "AgentsStopped" not in seen:
+                one = await anext(events)
+                seen[one.kind] = one.event
+    assert set(seen["AgentsSpawned"].agents) <= {"extra/0", "extra/1"}
+    assert (seen["AgentsDied"].agents, seen["AgentRestarted"].agent) == (("extra/1",), "extra/1")
+    assert seen["HandlerRaised"].agent == "extra/0"
+    assert seen["NewDeadLetter"].to == "worker/2"
+    assert set(seen["AgentsStopped"].agents) <= {"extra/0", "extra/1"}
+
+
+async def test_a_slow_reader_of_events_is_told_what_it_has_lost(place: Place) -> None:
+    async with place.caller.agent_events(NewDeadLetter, waiting=3) as slow, place.caller.agent_events() as reader:
+        await crowd(place.workers[2])
+        letters = 0
+        with contextlib.suppress(TimeoutError):
+            while letters < 4 or slow.lost == 0:
+                async with asyncio.timeout(WITHIN):
+                    letters += (await anext(reader)).kind == "NewDeadLetter"
+        first = (await anext(slow)).event
+        assert isinstance(first, EventsLost)
+        assert first.count > 0
+        assert all(isinstance(one.event, NewDeadLetter) for one in slow.take())
+
+
+async def test_no_event_is_sent_where_nobody_reads(place: Place) -> None:
+    owner: Any = place.owner
+
+    async def wanted() -> bool:
+        return bool(owner._node_events.hub.wanted)
+
+    async def frames() -> int:
+        if place.name != "another node":
+            return 0
+        return sum(link.last for link in owner._gateway.core._out.values())
+
+    await until(wanted, False)
+    before = await frames()
+    for number in range(100):
+        await place.owner.ref("worker/2").tell(Worker.take, number)
+    await crowd(place.owner.ref("worker/2"))
+    assert await frames() == before
+    async with place.caller.agent_events(NewDeadLetter) as events:
+        assert await wanted()
+        await crowd(place.owner.ref("worker/2"))
+        async with asyncio.timeout(WITHIN):
+            assert (await anext(events)).node == place.where
+    assert place.name != "another node" or await frames() > before
+    await until(wanted, False)
+    assert owner._session.dead_letters.told is None
+
+
 async def test_a_stream_has_all_parts_and_its_reader_sets_the_pace(place: Place) -> None:
     async with place.workers[0].stream(Worker.count, 500, within=WITHIN) as parts:
         assert [part async for part in parts] == list(range(500))
@@ -148,6 +259,31 @@ async def test_overload_is_an_error_at_the_caller(place: Place) -> None:
                 await asyncio.sleep(0.05)
             else:
                 return
+
+
+async def test_a_reference_tries_again_where_a_handler_may_be_asked_twice(place: Place) -> None:
+    worker = place.workers[0].retrying(Retry(attempts=50, each=0.5, first=0.01))
+    assert await worker.ask(Worker.answers_at, 3, "late", within=WITHIN) >= 3
+    assert await worker.ask(Worker.full_until, 3, "full", within=WITHIN) == 3
+    twice = place.workers[0].retrying(Retry(attempts=2, first=0.01))
+    with pytest.raises(Overloaded):
+        await twice.ask(Worker.full_until, 9, "twice", within=WITHIN)
+    assert await place.workers[0].ask(Worker.full_until, 0, "twice", within=WITHIN) == 3
+    begun = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await worker.ask(Worker.answers_at, 999, "never", within=1.2)
+    assert time.monotonic() - begun < WITHIN
+    assert await place.caller.any("clerk").retrying().ask(Worker.answers_at, 0, "any", within=WITHIN) == 1
+
+
+async def test_a_reference_never_asks_again_what_may_not_be_asked_twice(place: Place) -> None:
+    worker = place.workers[0].retrying()
+    with pytest.raises(BadCall, match=r"worker/0\.add is not idempotent"):
+        await worker.ask(Worker.add, 1, within=WITHIN)
+    with pytest.raises(BadCall, match="named by a string"):
+        await worker.ask("add", 1, within=WITHIN)
+    with pytest.raises(BadCall, match="argument 'key'"):  # the same call would be refused again
+        await worker.ask(Worker.answers_at, 0, {"no": "text"}, within=WITHIN)  # type: ignore[arg-type]
 
 
 async def test_a_cycle_is_an_error(place: Place) -> None:

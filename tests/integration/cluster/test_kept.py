@@ -2,12 +2,13 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.agents.keep_cast import Counter, options
+from tests.support.agents.keep_cast import Counter, Hookless, options
 from tests.support.agents.supervision import kill
 from tests.support.cluster.nodes import command_node, new_name, until
 from tests.support.cluster.server import NatsServer
@@ -150,12 +151,72 @@ async def test_an_agent_that_moves_goes_on_with_what_it_kept(server: NatsServer,
             server.url, name=cluster, node="c", connect_within=60.0, labels=("second",), allow=("tests.support.agents",)
         )
         async with Orchestrator(hosts=0, name=f"{cluster}-c", cluster=other, options=options(KEPT)) as c:
-            await until(lambda: "counter/0" in c._roster.agents)
+            await until(lambda: owner_of(home, "counter/0") == c._gateway.core.id, SLOW)
             await home.bus.wait_for(["counter/0"], within=SLOW)
             assert await counter.ask(Counter.add, 1, within=SLOW) == 6
             await home.stop(counter, within=SLOW)
             again = await home.spawn(Counter, name="counter", on="second")
             assert await again.ask(Counter.add, 1, within=SLOW) == 1  # stopped, and forgotten there
+
+
+async def test_each_start_of_a_node_numbers_above_all_before(connection: NatsConnection) -> None:
+    eras = [(await NatsStore.open(connection, "city", 30.0)).era for _ in range(3)]
+    eras += [store.era for store in await asyncio.gather(*(NatsStore.open(connection, "city", 30.0) for _ in range(3)))]
+    assert sorted(eras) == [1, 2, 3, 4, 5, 6]
+
+
+def owner_of(orchestrator: Any, agent: str) -> str | None:
+    """Return the node at which an agent can be called, as a node sees it."""
+    found: str | None = orchestrator._gateway.placement.placer.placing.owner(agent)
+    return found
+
+
+def parted(orchestrator: Any) -> Callable[[], None]:
+    """Cut a node off from the other nodes, and not from the store; return what joins it again."""
+    gateway = orchestrator._gateway
+    sends, hears = gateway._nats.publish, gateway.core.handle
+    gateway._nats.publish = gateway.core.handle = lambda *_: None
+
+    def join() -> None:
+        gateway._nats.publish, gateway.core.handle = sends, hears
+
+    return join
+
+
+@pytest.mark.parametrize("begins", ["is restarted", "is made again"])
+async def test_an_incarnation_that_was_cut_off_keeps_nothing_over_the_one_that_followed_it(
+    server: NatsServer, begins: str
+) -> None:
+    cluster, allow = new_name(), ("tests.support.agents",)
+
+    def one(name: str, hosts: int) -> Orchestrator:
+        of = Cluster(server.url, name=cluster, node=name, connect_within=60.0, labels=("any",), allow=allow)
+        return Orchestrator(hosts, f"{cluster}-{name}", cluster=of, options=options(KEPT))
+
+    async with one("home", 0) as home, one("far", 1 if begins == "is made again" else 0) as far:
+        await until(lambda: any(node.allow for node in home.nodes()[1:]))
+        await home.spawn(Hookless, 3, name="busy", on="home")  # so that the other node is asked
+        counter = await home.spawn(Counter, name="counter", on="any", restart="permanent")
+        assert "counter/0" in far._roster.agents
+        assert await counter.ask(Counter.add, 5, within=SLOW) == 5
+        join = parted(far)
+        await until(lambda: "counter/0" in home._roster.agents, SLOW)
+        await until(lambda: home._roster.agents["counter/0"].state == "running", SLOW)
+        assert await counter.ask(Counter.add, 1, within=SLOW) == 6
+        old = far.ref("counter/0")
+        with pytest.raises(StateNotKept, match="a later incarnation"):
+            await old.ask(Counter.add, 100, within=SLOW)
+        if begins == "is restarted":
+            with pytest.raises(StateNotKept, match="a later incarnation"):
+                await far.restart("counter/0", within=SLOW)
+        else:
+            await kill(far)
+            await until(lambda: "StateNotKept" in far._roster.agents["counter/0"].reason, SLOW)
+        assert await counter.ask(Counter.add, 1, within=SLOW) == 7
+        join()
+        await until(lambda: not far._roster.comes_back("counter/0"), SLOW)
+        await home.restart(counter, within=SLOW)
+        assert await counter.ask(Counter.count, within=SLOW) == 7
 
 
 async def test_the_server_may_start_anew_and_what_was_kept_is_there(server: NatsServer) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 
+from tests.support.agents.keep_cast import Counter
 from tests.support.cluster.cluster_cast import Scout, Stubborn, Unruly
-from tests.support.cluster.nodes import ROOT, child_home, command_node, new_name, node, until, worker
+from tests.support.cluster.nodes import ROOT, child_home, child_node, command_node, new_name, node, until, worker
 from tests.support.cluster.server import NatsServer, free_port
 from three_mode import Agent, LLMRequest, Orchestrator, handler
 from three_mode.agents import AgentGivenUp, HomeLost, NodeRefused, Restart
@@ -65,6 +66,19 @@ async def test_on_names_nodes_and_labels(three: Three) -> None:
     assert await one.ask(Scout.add, 1, within=20) == 2
     assert three.home.nodes()[0].labels == ()
     assert {report.labels for report in three.home.nodes()} == {(), ("gpu",)}
+
+
+async def test_a_stop_that_does_not_forget_leaves_what_was_kept_at_the_node_that_has_it(three: Three) -> None:
+    counter = await three.home.spawn(Counter, name="counter", on="gpu")
+    assert await counter.ask(Counter.add, 5, within=20) == 5
+    await three.home.stop(counter, forget=False)
+    await until(lambda: three.home.bus.locate("counter/0") is None)
+    again = await three.home.spawn(Counter, name="counter", on="gpu")
+    assert await again.ask(Counter.add, 1, within=20) == 6
+    await three.home.stop(again)
+    await until(lambda: three.home.bus.locate("counter/0") is None)
+    anew = await three.home.spawn(Counter, name="counter", on="gpu")
+    assert await anew.ask(Counter.add, 1, within=20) == 1
 
 
 async def test_orders_reach_agents_on_other_nodes(three: Three) -> None:
@@ -259,3 +273,74 @@ async def test_a_node_of_the_command_line_says_what_is_in_its_way() -> None:
     _, said = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
     assert b"no NATS server answers" in said
+
+
+async def test_what_has_a_host_of_its_own_as_models_do_leaves_none_behind_when_it_is_cancelled() -> None:
+    async with NatsServer() as server, node(server.url, new_name(), "home") as home:
+        hosts = cast("Any", home)._supervisor.hosts
+        gate, reserve = asyncio.Event(), hosts.reserve
+
+        async def slow(group: str) -> Any:
+            gate.set()
+            await asyncio.sleep(0.3)
+            return await reserve(group)
+
+        hosts.reserve = slow
+        making = asyncio.create_task(home._spawn(Scout, None, "own", (), "permanent", 60, ("home",), {}, own_host=True))
+        await gate.wait()
+        making.cancel()
+        await asyncio.wait([making])
+        await until(lambda: len(hosts.all) == 2, 60)  # it starts all the same
+        await until(lambda: set(hosts.all) == {"host-0"} and not placed(home), 60)
+
+
+@pytest.mark.parametrize("alone", ["stop", "pause"])
+async def test_agents_whose_home_is_lost_while_they_are_made_are_not_left_alone(alone: str) -> None:
+    cluster = new_name()
+    async with (
+        NatsServer() as server,
+        node(server.url, cluster, "home") as home,
+        worker(server.url, cluster, "a", alone=alone) as a,
+    ):
+        await until(lambda: any(one.allow for one in home.nodes()))
+        hosts, gateway = cast("Any", a)._supervisor.hosts, cast("Any", home)._gateway
+        lost, reserve = asyncio.Event(), hosts.reserve
+
+        async def slow(group: str) -> Any:
+            await lost.wait()
+            return await reserve(group)
+
+        hosts.reserve = slow
+        making = asyncio.create_task(home._spawn(Scout, None, "scout", (), "permanent", 60, ("a",), {}, own_host=True))
+        await until(lambda: cast("Any", a)._gateway.placement.taker.placed)
+        gateway._nats.publish = lambda *_: None  # the home is cut off
+        await until(lambda: any(isinstance(event, HomeLost) for event in a.events))
+        lost.set()
+        if alone == "stop":
+            await until(lambda: len(hosts.all) == 2, 60)
+            await until(lambda: set(hosts.all) == {"host-0"} and not placed(a), 60)
+        else:
+            await until(lambda: placed(a) == ["scout/0"], 60)
+
+            async def state() -> str:
+                return next(one.state for one in (await a.table()).agents if one.name == "scout/0")
+
+            async with asyncio.timeout(60):
+                while await state() != "paused":  # noqa: ASYNC110  # a table knows no events
+                    await asyncio.sleep(0.05)
+        making.cancel()
+        await asyncio.wait([making])
+
+
+async def test_a_node_that_was_started_anew_is_one_row_of_the_table() -> None:
+    cluster = new_name()
+    async with NatsServer() as server, node(server.url, cluster, "home") as home:
+        async with child_node(server.url, cluster, "b", "first"):
+            await home.bus.wait_for(["first/0"], within=30)
+        async with child_node(server.url, cluster, "b", "second"):  # the one before was killed, and is not lost yet
+            await home.bus.wait_for(["second/0"], within=30)
+            for _ in range(2):
+                (row,) = (await home.table(20.0)).nodes
+                assert (row.name, row.state, row.problem) == ("b", "here", "")
+                assert {agent.name for agent in row.agents} == {"second/0", "second/1"}
+                await until(lambda: any(one.state == "lost" for one in home.nodes()))

@@ -1,5 +1,6 @@
 """Agents of the suite that runs wherever agents can be: in this process, in a host, on another node."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 
@@ -7,15 +8,39 @@ from tests.support.agents.tracing import FileTracer
 from tests.support.cluster.cluster_cast import Scout
 from three_mode import LLMResponse, handler
 from three_mode.agents.model import Model
+from three_mode.errors import Overloaded
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest
 
 
 class Worker(Scout):
     """A Scout that also calls others, and a model."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.attempts: dict[str, int] = {}
+
     @handler
     async def waits_for(self, other: str, seconds: float) -> str:
         return str(await self.ref(other).ask("wait", 30.0, within=seconds))
+
+    @handler(idempotent=True, concurrent=100)
+    async def answers_at(self, attempt: int, key: str) -> int:
+        """Answer the attempt of this number, and those after it; leave the ones before to their deadline."""
+        times = self.attempts[key] = self.attempts.get(key, 0) + 1
+        if times < attempt:
+            await asyncio.sleep(60.0)
+        return times
+
+    @handler(idempotent=True)
+    async def full_until(self, attempt: int, key: str) -> int:
+        times = self.attempts[key] = self.attempts.get(key, 0) + 1
+        if times < attempt:
+            raise Overloaded("full")
+        return times
+
+    @handler
+    async def ends(self) -> None:
+        self.stop()
 
     @handler(concurrent=100)
     async def asks(self, model: str, text: str) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from three_mode.agents.handlers.codec import decoder_for
-from three_mode.agents.supervisor import llm_events
+from three_mode.agents.supervisor import asked_hosts
 from three_mode.agents.supervisor.llm_events import LLMEventCollector
-from three_mode.agents.wire.orders import LLMEventsOrder
+from three_mode.agents.wire.orders import EventsOrder
 from transports.bus import NoSuchName
 
-_order = decoder_for(LLMEventsOrder)
+_order = decoder_for(EventsOrder)
 
 
 class Hosts:
@@ -41,7 +41,7 @@ class Hosts:
 
 @pytest.fixture
 def hosts(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(llm_events, "_AGAIN", 0.005)
+    monkeypatch.setattr(asked_hosts, "_AGAIN", 0.005)
     return Hosts
 
 

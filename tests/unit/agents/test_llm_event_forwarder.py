@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from three_mode.agents.host import llm_events
+from three_mode.agents.host import forwarding
 from three_mode.agents.host.llm_events import LLMEventForwarder
 from three_mode.events import ConnectionHub, ResponseChunk
 from three_mode.events.values import ANY_EVENT
@@ -46,11 +46,11 @@ async def test_what_cannot_wait_is_lost_and_counted() -> None:
     line: Any = Line()
     forwarder = LLMEventForwarder(line, "host-1")
     forwarder.listen(["response_chunk"], 60)
-    line.tell(llm_events.WAITING + 5)
+    line.tell(forwarding.WAITING + 5)
     forwarder.close()
     first = line.sent[0][0]
     assert (first.kind, first.count) == ("gap", 5)
-    assert sum(map(len, line.sent)) == llm_events.WAITING + 1
+    assert sum(map(len, line.sent)) == forwarding.WAITING + 1
     assert not line.event_hub.wanted
 
 
@@ -60,7 +60,7 @@ async def test_what_the_bus_refuses_is_told_with_the_next_message() -> None:
     forwarder.listen(["response_chunk"], 60)
     line.broken = True
     line.tell(3)
-    await asyncio.sleep(2 * llm_events._PAUSE)
+    await asyncio.sleep(2 * forwarding.PAUSE)
     line.broken = False
     line.tell(1)
     forwarder.close()

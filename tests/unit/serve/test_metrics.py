@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from three_mode.messages import Usage
-from three_mode.serve.metrics import EndpointMetrics
+from three_mode.serve.metrics import FRESH, EndpointMetrics
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'
@@ -75,3 +75,19 @@ def test_it_is_prometheus_text(made: list[tuple[str, str, int, float]]) -> None:
     for labels, values in buckets.items():
         assert values == sorted(values), "buckets are cumulative"
         assert values[-1] == found["three_mode_request_seconds"][f'three_mode_request_seconds_count{{{labels}"}}']
+
+
+def test_answers_that_are_added_up_together_are_those_that_were_told_one_by_one() -> None:
+    together, single = EndpointMetrics(), EndpointMetrics()
+    for number in range(2 * FRESH + 3):
+        model, seconds = f"m{number % 300}", number / 1000
+        together.answered("/v1/chat/completions", model, Usage(3, 2, 1), seconds)
+        single.used(model, Usage(3, 2, 1))
+        single.finished("/v1/chat/completions", model, 200, seconds)
+        if number % 100 == 7:  # a failure has the name of a model that has answered, and of no other
+            for metrics in (together, single):
+                metrics.finished("/v1/chat/completions", f"m{number}", 502, 0.1)
+                metrics.finished("/v1/chat/completions", "never answered", 404, 0.1)
+        if number == FRESH + 1:
+            assert together.text(0, 0) == single.text(0, 0)
+    assert together.text(0, 0) == single.text(0, 0)

@@ -9,6 +9,7 @@ from three_mode.agents.calling.caller import Caller, Handler, Sent, SentToAll
 from three_mode.agents.calling.gather import Gathered
 from three_mode.agents.calling.here import HERE
 from three_mode.agents.calling.receipts import AgentReceipt
+from three_mode.agents.calling.retrying import Retry, RetryingRef
 from three_mode.agents.calling.streams import Stream
 from three_mode.agents.handlers import extensions
 from three_mode.errors import BadCall
@@ -35,6 +36,11 @@ class AgentRef:
     def address(self) -> str:
         """The model name under which a request reaches this agent: `agent:NAME`."""
         return f"agent:{self.name}"
+
+    def retrying(self, retry: Retry | None = None) -> RetryingRef:
+        """Return the same agent for asks that are tried again, of idempotent handlers alone:
+        `ref.retrying(Retry(attempts=5, each=1.0)).ask(Scout.score, "hello", within=10)`."""
+        return RetryingRef(self, retry or Retry(), self._caller.session.default_within)
 
     def tool(
         self, handler: Callable[..., Any], *, name: str | None = None, description: str | None = None

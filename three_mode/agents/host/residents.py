@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import encode
+from three_mode.agents.host.agent_news import AgentNewsForwarder
 from three_mode.agents.host.lines import HostConfig
 from three_mode.agents.host.llm_events import LLMEventForwarder
 from three_mode.agents.host.service import HostService
@@ -59,7 +60,11 @@ async def open_population(
     llm_events = LLMEventForwarder(session, config.label)
     llm_events.listen(config.llm_events, LISTENED_FOR)
     population.when_closed.append(llm_events.close)
-    await bus.register(host_name(config.label), HostService(population, llm_events, lag).on_request)
+    here = config.label == LABEL_HERE  # then the orchestrator of this process has the dead letters
+    agent_news = AgentNewsForwarder(population, None if here else session.dead_letters)
+    population.when_closed.append(agent_news.close)
+    service = HostService(population, llm_events, agent_news, lag, page_content=config.page_content)
+    await bus.register(host_name(config.label), service.on_request)
     return population
 
 
@@ -83,6 +88,8 @@ def turned_away(session: Session, where: str, error: BaseException) -> bool:
 async def close_population(population: Population) -> None:
     """Stop all agents, and end the recording of them."""
     await lifecycle.stop(tuple(population.actors), population, "was stopped with its host")
+    if population.watch is not None:
+        population.watch.end()
     population.starter.close()
     if population.keeper is not None:
         await population.keeper.close()

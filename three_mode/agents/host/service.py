@@ -1,11 +1,14 @@
 """Orders of a host: spawn, stop, restart, pause and resume agents, reports, dead letters, receipts and gathers."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.handlers.declare import specs_of
+from three_mode.agents.host.agent_news import AgentNewsForwarder
+from three_mode.agents.host.forwarding import EventForwarder
 from three_mode.agents.host.llm_events import LLMEventForwarder
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.a2a_reports import a2a_reports
@@ -17,9 +20,10 @@ from three_mode.agents.runtime.tool_reports import tool_reports
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import reload
 from three_mode.agents.wire.orders import (
+    AGENT_NEWS,
     A2AReport,
+    EventsOrder,
     HostSettled,
-    LLMEventsOrder,
     NamesOrder,
     ReloadOrder,
     SettledOrder,
@@ -27,6 +31,7 @@ from three_mode.agents.wire.orders import (
     SpawnOrder,
     ToolReport,
 )
+from three_mode.agents.wire.watching import LogLevelOrder, SinceOrder, WatchOrder, WatchReport
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.messages import encode_error
 from transports.bus import CallCancelled, Encoded, Request
@@ -35,7 +40,10 @@ _spawn = decoder_for(SpawnOrder)
 _names = decoder_for(NamesOrder)
 _reload = decoder_for(ReloadOrder)
 _settled = decoder_for(SettledOrder)
-_llm_events = decoder_for(LLMEventsOrder)
+_events = decoder_for(EventsOrder)
+_watch = decoder_for(WatchOrder)
+_since = decoder_for(SinceOrder | None)
+_log_level = decoder_for(LogLevelOrder)
 _ANSWER = 0.1  # share of an order's time that is kept for the way of its answer
 _ANSWER_AT_MOST = 0.25  # seconds
 
@@ -44,9 +52,16 @@ class HostService:
     """Receiver of a host's orders, which the bus delivers to the name `host:LABEL`."""
 
     def __init__(
-        self, population: Population, llm_events: LLMEventForwarder, lag: Callable[[], float] = lambda: 0.0
+        self,
+        population: Population,
+        llm_events: LLMEventForwarder,
+        agent_news: AgentNewsForwarder,
+        lag: Callable[[], float] = lambda: 0.0,
+        *,
+        page_content: bool = False,
     ) -> None:
-        self._population, self._llm_events, self._lag = population, llm_events, lag
+        self._population, self._lag, self._page_content = population, lag, page_content
+        self._llm_events, self._agent_news = llm_events, agent_news
         self._meter = Meter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[Request], Awaitable[Any]]] = {
@@ -62,6 +77,9 @@ class HostService:
             "a2a": self._on_a2a,
             "models": self._on_models,
             "llm_events": self._on_llm_events,
+            AGENT_NEWS: self._on_agent_news,
+            "watch": self._on_watch,
+            "log_level": self._on_log_level,
         }
 
     def on_request(self, request: Request) -> None:
@@ -131,9 +149,23 @@ class HostService:
         agents = [agent_report(actor, label) for actor in self._population.actors.values()]
         return [host_report(self._population, self._meter, self._lag()), agents]
 
-    async def _on_dead_letters(self, _: Request) -> list[Any]:
-        dead_letters = self._population.dead_letters
-        return [dead_letters.count, dead_letters.read()]
+    async def _on_dead_letters(self, request: Request) -> list[Any]:
+        order: SinceOrder | None = _since(request.raw)
+        dead_letters, since = self._population.dead_letters, 0.0 if order is None else order.when
+        return [dead_letters.count, [letter for letter in dead_letters.read() if letter.when > since]]
+
+    async def _on_watch(self, request: Request) -> WatchReport:
+        """Count for somebody who looks, and say what was counted so far."""
+        if self._population.watch is None:
+            from three_mode.agents.runtime.watched import PopulationWatch  # hosts that nobody looks at do without
+
+            self._population.watch = PopulationWatch(self._population, self._page_content)
+        report: WatchReport = self._population.watch.asked(_watch(request.raw))
+        return report
+
+    async def _on_log_level(self, request: Request) -> None:
+        order: LogLevelOrder = _log_level(request.raw)
+        logging.getLogger(order.logger or None).setLevel(order.level)
 
     async def _on_tools(self, _: Request) -> list[ToolReport]:
         return tool_reports(self._population.actors.values())
@@ -150,8 +182,14 @@ class HostService:
         return [role for role, actors in roles if any(not verbs.isdisjoint(actor.specs) for actor in actors)]
 
     async def _on_llm_events(self, request: Request) -> None:
-        order: LLMEventsOrder = _llm_events(request.raw)
-        self._llm_events.listen(order.kinds, order.within)
+        self._forwards(self._llm_events, request)
+
+    async def _on_agent_news(self, request: Request) -> None:
+        self._forwards(self._agent_news, request)
+
+    def _forwards(self, forwarder: EventForwarder[Any], request: Request) -> None:
+        order: EventsOrder = _events(request.raw)
+        forwarder.listen(order.kinds, order.within)
 
     def _on_settled(self, request: Request) -> None:
         """Answer once no agent here is late with a broadcast, or when the order's time is over."""
@@ -167,8 +205,11 @@ class HostService:
             stop_waiting()
             late, lost = population.unsettled.count(order.member, order.seq)
             failed = population.unsettled.failed(order.member, order.seq)
+            found = HostSettled(population.listening(order.topic), late, lost, failed)
+            if population.watch is not None:
+                population.watch.settled(order, found)
             try:
-                request.reply(Encoded(encode(HostSettled(population.listening(order.topic), late, lost, failed))))
+                request.reply(Encoded(encode(found)))
             except CallCancelled:
                 pass
 

@@ -51,6 +51,9 @@ class Population:
         """Agent -> the ticket of the order that restarted it last."""
         self.fanouts: dict[tuple[Spec, Topic], Fanout] = {}
         self.roles: dict[str, list[Actor]] = {}
+        self.told_missed: Callable[[str, int, int], None] | None = None
+        """Called with a handler, the broadcasts that it has missed, and how many agents have it, while somebody wants
+        to hear of that."""
         # The lists of `roles`, by the whole address that a caller uses; `roles` keeps each list for good.
         self._by_address: dict[str, list[Actor]] = {}
         self.timings: list[tuple[Actor, float]] = []
@@ -61,6 +64,8 @@ class Population:
         self.start_note: StartNotes = NoNotes()
         self.keeper: Keeper | None = None
         """Keeper of the agents' snapshots; None in a replay, where nothing is kept."""
+        self.watch: Any = None
+        """What is counted while somebody looks (`PopulationWatch` of watched.py); None: nobody does."""
         self.when_closed: list[Callable[[], None]] = []
         """Called once all agents have stopped."""
 
@@ -205,7 +210,9 @@ class Population:
         )
 
     def _missed(self, fanout: Fanout, event: Gap | WriterGone | Evicted) -> None:
-        """Report losses of a subscription to its agents."""
+        """Report losses of a subscription to its agents, and to whoever reads events."""
+        if isinstance(event, Gap) and self.told_missed is not None:
+            self.told_missed(fanout.spec.name, event.count, len(fanout.actors))
         for actor in fanout.actors:
             if isinstance(event, Gap):
                 actor.gaps += event.count

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from three_mode.agents.wire.agent_news import AgentNews, some
+
 log = logging.getLogger("three_mode.agents")
 
 
@@ -223,7 +225,7 @@ class AgentsMoved(msgspec.Struct, frozen=True, tag=True):
     """Seconds since the epoch."""
 
     def __str__(self) -> str:
-        return f"{_some(self.agents)} of node {self.origin} run at node {self.node} now"
+        return f"{some(self.agents)} of node {self.origin} run at node {self.node} now"
 
 
 class AgentsStranded(msgspec.Struct, frozen=True, tag=True):
@@ -235,7 +237,7 @@ class AgentsStranded(msgspec.Struct, frozen=True, tag=True):
     """Seconds since the epoch."""
 
     def __str__(self) -> str:
-        return f"{_some(self.agents)} wait for a node: {self.reason}"
+        return f"{some(self.agents)} wait for a node: {self.reason}"
 
 
 class NodeRefused(msgspec.Struct, frozen=True, tag=True):
@@ -350,11 +352,6 @@ SupervisorEvent = (
 """Any event of hosts, agents and other nodes, as `Orchestrator.events` has them."""
 
 
-def _some(agents: tuple[str, ...]) -> str:
-    others = f" and {len(agents) - 5} more" if len(agents) > 5 else ""
-    return ", ".join(agents[:5]) + others
-
-
 class SupervisorEvents:
     """Bounded log of events: it keeps the last 1000, and calls each listener with each event.
 
@@ -365,6 +362,8 @@ class SupervisorEvents:
         self._kept: deque[SupervisorEvent] = deque(maxlen=kept)
         self._raised: deque[SupervisorEvent] = deque(maxlen=kept)
         self.listeners: list[Callable[[SupervisorEvent], None]] = []
+        self.passing: Callable[[AgentNews], None] | None = None
+        """Called with news of agents, which are not kept, while somebody reads them."""
 
     def add(self, event: SupervisorEvent) -> None:
         """Keep an event and call the listeners."""

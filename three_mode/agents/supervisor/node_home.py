@@ -15,7 +15,7 @@ from three_mode.agents.wire.orders import SpawnOrder
 from transports.bus import Bus
 
 _STOP_WITHIN = 10.0
-_RELEASE_WITHIN = 5.0  # seconds that a host of its own has to end in order, where what it was for has failed
+_RELEASE_WITHIN = 5.0  # seconds that a host of its own has to end in order, where nobody is left whom it was for
 
 
 class SupervisedNode:
@@ -45,6 +45,7 @@ class SupervisedNode:
         known = [agent for agent in agents if agent in self._supervisor.roster.agents]
         if known:
             await self._supervisor.stop(known, _STOP_WITHIN, forget=not self._shares_states)
+            await self._release_empty({agent.rpartition("/")[0] for agent in known})
 
     @property
     def bus(self) -> Bus:
@@ -92,10 +93,19 @@ class SupervisedNode:
             await hosts.release(host, _RELEASE_WITHIN)
             raise
 
-    async def order(self, verb: str, agents: Sequence[str], within: float, forget: bool = False) -> None:
-        """Stop, restart, pause or resume agents. `forget`: whether what those that are stopped kept is removed."""
+    async def _release_empty(self, groups: set[str]) -> None:
+        """End the hosts of their own that these groups have, where none of their agents is left."""
+        hosts, roster = self._supervisor.hosts, self._supervisor.roster
+        for host in [host for host in hosts.all.values() if host.reserved in groups]:
+            if not roster.has_agents_of(host.reserved):
+                await hosts.release(host, _RELEASE_WITHIN)
+
+    async def order(self, verb: str, agents: Sequence[str], within: float, forget: bool | None = None) -> None:
+        """Stop, restart, pause or resume agents. `forget`: whether what those that are stopped kept is removed; None:
+        where no other node has it."""
         if verb == "stop":
-            await self._supervisor.stop(list(agents), within, forget or not self._shares_states)
+            await self._supervisor.stop(list(agents), within, not self._shares_states if forget is None else forget)
+            await self._release_empty({agent.rpartition("/")[0] for agent in agents})
         elif verb == "restart":
             await self._supervisor.restart(list(agents), "asked for", within)
         else:

@@ -1,7 +1,7 @@
 """Roster: all agents of an orchestrator, with the host, group, state and restarts of each. No I/O."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from three_mode.agents.handlers.declare import specs_of
@@ -53,6 +53,8 @@ class Entry:
     """Hosts in a row that have ended while it was made."""
     ticket: int = 0
     """Number of the latest attempt to bring it back, or of the end of its host: older attempts end."""
+    rank: str = ""
+    """Place of its incarnations among all of its name, as `Roster.rank` gave it."""
 
 
 @dataclass
@@ -61,6 +63,9 @@ class Roster:
 
     groups: dict[str, Group] = field(default_factory=dict)
     agents: dict[str, Entry] = field(default_factory=dict)
+    rank: Callable[[], str] = str
+    """Gives the rank of agents that are placed here now, for all of their lives here: those that are placed elsewhere
+    later have a higher one. Empty: nobody numbers them."""
     _past: OrderedDict[str, dict[str, int]] = field(default_factory=OrderedDict)
 
     def open_group(self, name: str, kind: type, order: SpawnOrder, restart: Restart, count: int) -> tuple[Group, range]:
@@ -95,7 +100,10 @@ class Roster:
 
     def add(self, group: Group, numbers: Iterable[int], host: str) -> list[Entry]:
         """Add agents of a group that a host is about to make."""
-        entries = [Entry(f"{group.name}/{number}", group, number, host, History(group.restart)) for number in numbers]
+        rank, restart = self.rank(), group.restart
+        entries = [
+            Entry(f"{group.name}/{number}", group, number, host, History(restart), rank=rank) for number in numbers
+        ]
         self.agents.update((entry.name, entry) for entry in entries)
         return entries
 

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -30,6 +30,7 @@ from three_mode.agents.supervisor.quarantine import Quarantine
 from three_mode.agents.supervisor.restart import GivenUp, Restart
 from three_mode.agents.supervisor.roster import Entry, Group, Roster
 from three_mode.agents.supervisor.spawning import Spawning
+from three_mode.agents.wire.agent_news import AgentsDied, AgentsSpawned, AgentsStopped
 from three_mode.agents.wire.orders import (
     Failed,
     NamesOrder,
@@ -68,8 +69,6 @@ class Supervisor:
         self.overview = Overview(session, hosts, roster)
         self.kept: KeptStore | None = None
         """What agents keep."""
-        self.rank: Callable[[], str] = lambda: ""
-        """Gives the rank of incarnations that begin now, as `rank_of` writes it; empty: nobody numbers them."""
         self._lost_at: dict[str, float] = {}  # host -> when it ended, on time.monotonic()
         self._tickets = itertools.count(1)
         self._stopping: dict[str, asyncio.Future[None]] = {}  # agent -> done once the order to stop it is
@@ -103,9 +102,10 @@ class Supervisor:
 
         `old_code`: make them also where the host could not load anew what this process has loaded anew.
         """
-        order = msgspec.structs.replace(group.order, numbers=tuple(numbers), rank=self.rank())
         names = [f"{group.name}/{number}" for number in numbers]
         before = [(entry, entry.ticket) for name in names if (entry := self.roster.agents.get(name)) is not None]
+        rank = max((entry.rank for entry, _ in before), default="")
+        order = msgspec.structs.replace(group.order, numbers=tuple(numbers), rank=rank)
         await self._new_code.bring_to(host, within, old_code)
         for entry, _ in before:
             entry.being_made = True
@@ -118,6 +118,8 @@ class Supervisor:
             if entry.name not in done.failed and self.roster.agents.get(entry.name) is entry:
                 entry.host = host
                 self._note_running(entry)
+        if self.event_log.passing is not None and len(done.failed) < len(names):
+            self.event_log.passing(AgentsSpawned(tuple(one for one in names if one not in done.failed), host))
         unwanted = [name for name in names if name not in done.failed and self._unwanted(name)]
         if unwanted:  # stopped meanwhile, perhaps before this order reached the host
             self.hosts.in_background(self.end_on(host, unwanted, "was stopped while it was made"))
@@ -146,6 +148,8 @@ class Supervisor:
                     outcome, StateNotKept
                 ):  # another order may have stopped them, and their names may be others' since
                     self._remove(name for name in chosen if self.roster.agents.get(name) is entries[name])
+                    if self.event_log.passing is not None:
+                        self.event_log.passing(AgentsStopped(tuple(chosen)))
             for outcome in outcomes:
                 if outcome is not None:
                     raise outcome
@@ -237,6 +241,8 @@ class Supervisor:
         if entry.state != "running":
             entry.early_report = report  # the host's answer that the agent was made is still on its way
             return
+        if self.event_log.passing is not None:
+            self.event_log.passing(AgentsDied((entry.name,), entry.host, report.reason))
         self._bring_agent_back(entry, report.reason, not report.normal, next(self._tickets))
 
     def handlers_raised(self, report: RaisedReport) -> None:
@@ -357,6 +363,8 @@ class Supervisor:
         for entry in entries:
             entry.state, entry.reason, entry.early_report = "restarting", reason, None
         self.event_log.add(HostLost(host.label, reason, len(entries)))
+        if self.event_log.passing is not None and entries:
+            self.event_log.passing(AgentsDied(tuple(entry.name for entry in entries), host.label, reason))
         blocking = host.blocked.agent if host.blocked is not None else ""
         for entry in entries:  # only those that were being made, or blocked the loop, have failed themselves
             if entry in suspects or entry.name == blocking:
@@ -428,7 +436,7 @@ class Supervisor:
 
     async def _bring_back(self, entries: list[Entry], host: str) -> None:
         """Make agents again on a host: a group at a time, and then one by one those that fail, within their limits."""
-        groups: dict[str, list[Entry]] = {}
+        groups: dict[tuple[str, str], list[Entry]] = {}
         for entry in entries:
             if entry.state != "restarting":
                 continue
@@ -436,7 +444,7 @@ class Supervisor:
                 entry.state, entry.reason = "given up", entry.reason or "its host ended"
                 self.event_log.add(AgentGivenUp(entry.name, entry.reason, True))
             else:
-                groups.setdefault(entry.group.name, []).append(entry)
+                groups.setdefault((entry.group.name, entry.rank), []).append(entry)
         async with asyncio.TaskGroup() as tasks:
             for members in groups.values():
                 task = tasks.create_task(self._bring_back_group(members, host))

@@ -6,7 +6,10 @@ import msgspec
 
 from three_mode.agents.wire.importing import ClassPath
 
-LISTENED_FOR = 3.0  # seconds that a host sends events of its agents' calls after it was last asked to
+LISTENED_FOR = 3.0  # seconds that a host sends events after it was last asked to
+AGENT_NEWS = "agent_news"  # topic of events of the agents of a host
+EVENTS = "agent_events"  # topic of the question to a node for a stream of its events
+LETTERS = "dead_letters"  # topic of the question for dead letters
 ORCHESTRATOR = "orchestrator"  # name of an orchestrator on the bus
 HOST = "host:"  # prefix of a host's name on the bus
 ROLE = "any:"  # prefix of a role's: `any:brain@host-1` says that host-1 has an agent of the role `brain`
@@ -59,8 +62,8 @@ class NamesOrder(msgspec.Struct, frozen=True):
     """Number of a restart: an order that is given again has the ticket of the first. 0: each order is a new one."""
 
 
-class LLMEventsOrder(msgspec.Struct, frozen=True):
-    """Send events of the agents' calls to models for a while: of these kinds, or none."""
+class EventsOrder(msgspec.Struct, frozen=True):
+    """Send events to the orchestrator for a while: of these kinds, or none."""
 
     kinds: tuple[str, ...] = ()
     within: float = LISTENED_FOR

@@ -200,7 +200,8 @@ class ClusterNode:
         if beaten:
             self.own.release(beaten)
             self._actions.append(EndAgents(tuple(beaten), node))
-        self._show({*names, *beaten})
+        self._actions += self._shown.changed(node, names)
+        self._show(beaten)
 
     def _names_changed(self, now: float, node: str, frame: NamesFrame) -> None:
         view = self.view(node)

@@ -58,8 +58,8 @@ class AgentsOrder(msgspec.Struct, frozen=True, array_like=True, tag="agents", gc
     names: tuple[Text, ...]
     up_to: Count = 0
     """Those alone that were placed by orders up to this number; 0: any."""
-    forget: bool = False
-    """Whether what those that are stopped kept is removed."""
+    forget: bool | None = None
+    """Whether what those that are stopped kept is removed; None: where no other node has it."""
 
 
 class EndedOrder(msgspec.Struct, frozen=True, array_like=True, tag="ended", gc=False):

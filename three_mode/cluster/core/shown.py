@@ -1,7 +1,8 @@
 """What of other nodes is shown at this one: each agent at one node, and their roles while they can be reached; and the
 patterns of all that are known."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from three_mode.cluster.core.actions import NamesHidden, NamesShown, PatternsChanged
 from three_mode.cluster.core.names import NamesOf, OwnNames
@@ -21,27 +22,52 @@ class ShownNames:
         """Agent elsewhere -> the node that is shown to have it."""
         self.roles: dict[str, frozenset[str]] = {}
         """Node -> its roles that are shown."""
-        self._patterns: frozenset[str] = frozenset()
+        self._patterns: dict[str, frozenset[str]] = {}
+        self._listening: Counter[str] = Counter()  # pattern -> how many nodes have it
 
     def agents(self, names: Iterable[str]) -> list[ShowAction]:
-        """Show each agent that is elsewhere at the one node which has its latest incarnation."""
+        """Show each agent that is elsewhere at the one node which has its latest incarnation: all are asked."""
+        views = [(node, view.claims) for node, view in self._names.items() if self._peers.shown(node)]
+
+        def best(name: str) -> str | None:
+            found = [(claim.number, node) for node, claims in views if (claim := claims.get(name)) is not None]
+            return max(found)[1] if found else None
+
+        return self._show(names, best)
+
+    def changed(self, node: str, names: Iterable[str]) -> list[ShowAction]:
+        """Show agents of which this node alone has said anything new.
+
+        The node at which one is shown is the latest of all: it is held against that one alone, and all nodes are only
+        asked where that one gives it up. A node's own claims of a name only grow.
+        """
+        view, owners = self._names.get(node), self.owners
+        claims = view.claims if view is not None and self._peers.shown(node) else {}
+        given_up = [name for name in names if owners.get(name) == node and name not in claims]
+
+        def best(name: str) -> str | None:
+            before, claim = owners.get(name), claims.get(name)
+            if claim is None or before == node:
+                return before
+            there = self._names[before].claims[name].number if before is not None else -1
+            return max((claim.number, node), (there, before or ""))[1]
+
+        actions = self._show(set(names).difference(given_up), best)
+        return actions + self.agents(given_up) if given_up else actions
+
+    def _show(self, names: Iterable[str], best: Callable[[str], str | None]) -> list[ShowAction]:
         hidden: dict[str, list[str]] = {}
         shown: dict[str, list[str]] = {}
-        views = [(node, view.claims) for node, view in self._names.items() if self._peers.shown(node)]
         for name in names:
-            best = None
-            if name not in self._own.claims:
-                found = [(claim.number, node) for node, claims in views if (claim := claims.get(name)) is not None]
-                best = max(found)[1] if found else None
-            before = self.owners.get(name)
-            if best == before:
+            before, now = self.owners.get(name), best(name) if name not in self._own.claims else None
+            if now == before:
                 continue
             if before is not None:
                 hidden.setdefault(before, []).append(name)
                 del self.owners[name]
-            if best is not None:
-                shown.setdefault(best, []).append(name)
-                self.owners[name] = best
+            if now is not None:
+                shown.setdefault(now, []).append(name)
+                self.owners[name] = now
         actions: list[ShowAction] = [NamesHidden(node, tuple(some)) for node, some in hidden.items()]
         return actions + [NamesShown(node, tuple(some)) for node, some in shown.items()]
 
@@ -57,10 +83,24 @@ class ShownNames:
                 actions.append(NamesHidden(node, tuple(sorted(before - now))))
             if now - before:
                 actions.append(NamesShown(node, tuple(sorted(now - before))))
-        patterns = frozenset(  # also of nodes that are lost: their agents count as unreachable in receipts
-            pattern for view in self._names.values() for some in view.around.groups.values() for pattern in some
-        )
-        if patterns != self._patterns:
-            self._patterns = patterns
-            actions.append(PatternsChanged(patterns))
+        groups = view.around.groups.values() if view is not None else ()
+        self._listen(node, frozenset(pattern for some in groups for pattern in some), actions)
         return actions
+
+    def _listen(self, node: str, patterns: frozenset[str], actions: list[ShowAction]) -> None:
+        """Note the patterns of a node, also of one that is lost: its agents count as unreachable in receipts."""
+        before = self._patterns.get(node, frozenset())
+        if patterns == before:
+            return
+        self._patterns[node] = patterns
+        if not patterns:
+            del self._patterns[node]
+        nodes, known = self._listening, len(self._listening)
+        nodes.update(patterns - before)
+        added = len(nodes) > known
+        nodes.subtract(before - patterns)
+        gone = [pattern for pattern in before - patterns if not nodes[pattern]]
+        for pattern in gone:
+            del nodes[pattern]
+        if added or gone:
+            actions.append(PatternsChanged(frozenset(nodes)))

@@ -16,7 +16,7 @@ class NodeTiming(FrozenOptions, frozen=True):
     """Seconds between signs of life, and between questions for what may be missing."""
     suspected_after: float = 1.0
     """Seconds of silence after which a node is suspected: an event, and nothing else changes."""
-    lost_after: float = 3.0
+    lost_after: float = 2.5
     """Seconds of silence after which a node is lost: calls to it fail, and its agents can be called no longer."""
     remembered: float = 60.0
     """Seconds for which a lost node counts in receipts, as unreachable; and for which one that left is not believed."""

@@ -1,0 +1,17 @@
+// The views of the page, in the order of their tabs.
+//
+//   name      word of the address: #/map
+//   title     text of the tab
+//   at        what the endpoint sends while the view is shown
+//   agentOf   the agent that the rest of the address names
+//   needs     whether there is anything to show: needs(about)
+//   View      component; its property `rest` is the rest of the address
+import {EventsView} from "./events.js";
+import {MapView} from "./map.js";
+
+const hasBus = (about) => about.bus;
+
+export const views = [
+  {name: "map", title: "Map", at: ["map", "flows", "agent"], agentOf: (rest) => rest || null, needs: hasBus, View: MapView},
+  {name: "events", title: "Events", at: ["events"], needs: hasBus, View: EventsView},
+];
