@@ -3,6 +3,7 @@
     ThreeModeError                  message, hint, retryable, retry_after
     ├── ConfigurationError          a missing key, an unknown provider or option, a bad config file
     │   └── MissingExtra            an optional part is not installed; names the extra that brings it
+    ├── NotLeading                  leader; this orchestrator of a cluster stands by, and another one leads
     ├── ModeUnavailable             the mode exists, but not here: no bus, no network, no model
     ├── DeadlineExceeded            stage: connect, first token, idle, total... (also a TimeoutError)
     ├── Overloaded                  a bounded queue is full; the work did not begin
@@ -81,6 +82,7 @@ __all__ = [
     "NoSuchAgent",
     "NoSuchConversation",
     "NotFound",
+    "NotLeading",
     "Overloaded",
     "PeerLost",
     "PermissionDenied",
@@ -135,13 +137,20 @@ class MissingExtra(ConfigurationError):
         return cls(f"{what} is not installed", hint=f"pip install 'three-mode[{extra}]'", extra=extra)
 
 
+class NotLeading(ThreeModeError):
+    """This orchestrator of a cluster stands by: another one leads, or none does yet."""
+
+    leader: str = ""
+    """Node that leads; empty where none does."""
+
+
 class ModeUnavailable(ThreeModeError):
     """The mode exists, but is not available here; `hint` says what to do about it."""
 
 
 class DeadlineExceeded(ThreeModeError, TimeoutError):
-    """Time ran out; `stage` says where: connect, pool, write, first token, idle, load, queue, start, handler, batch,
-    total. "batch": its provider did not answer a request of a batch in its time.
+    """Time ran out; `stage` says where: connect, pool, write, first token, idle, load, queue, start, leading, handler,
+    batch, total. "batch": its provider did not answer a request of a batch in its time.
 
     `provider` and `model` are set for a call to a model.
     """

@@ -383,6 +383,20 @@ class Orchestrator(CallingVerbs):
         """Let paused agents handle messages again."""
         LOOP.run(self._async.resume(_with_loop(whom), within))
 
+    # who leads --------------------------------------------------------------------------------------------------------
+    @property
+    def leads(self) -> bool:
+        """Whether agents can be placed from here: always, but at one that stands by."""
+        return LOOP.read(lambda: self._async.leads)
+
+    def leading(self, within: float | None = None) -> None:
+        """Wait until this orchestrator leads: at once, or, with `standby`, until it has taken over."""
+        LOOP.run(self._async.leading(within))
+
+    def hand_over(self, within: float = 10.0) -> None:
+        """Have an orchestrator that stands by take over, and stand by in its place."""
+        LOOP.run(self._async.hand_over(within))
+
     # observation ------------------------------------------------------------------------------------------------------
     def table(self, within: float = 2.0) -> agents.Table:
         """Return all hosts and agents, with figures."""

@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     from three_mode.agents.supervisor.events import NodeLost as NodeLost
     from three_mode.agents.supervisor.events import NodeRefused as NodeRefused
     from three_mode.agents.supervisor.events import NodeSuspected as NodeSuspected
+    from three_mode.agents.supervisor.events import SteppedDown as SteppedDown
     from three_mode.agents.supervisor.events import SupervisorEvent as SupervisorEvent
+    from three_mode.agents.supervisor.events import TookOver as TookOver
     from three_mode.agents.supervisor.hosts import HostOptions as HostOptions
     from three_mode.agents.supervisor.node_events import NodeEvent as NodeEvent
     from three_mode.agents.supervisor.restart import Restart as Restart
@@ -122,9 +124,11 @@ _MODULE_OF = {
     "Seen": "calling.receipts",
     "Sent": "calling.caller",
     "SentToAll": "calling.caller",
+    "SteppedDown": "supervisor.events",
     "Stream": "calling.streams",
     "SupervisorEvent": "supervisor.events",
     "Table": "wire.orders",
+    "TookOver": "supervisor.events",
     "Tracer": "handlers.tracing",
     "handler": "handlers.declare",
     "join": "calling.join",

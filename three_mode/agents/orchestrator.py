@@ -98,7 +98,8 @@ class Orchestrator(Verbs):
     prompt, in a test, with classes that no other process could import. `name`: name of the bus, by default a new one;
     other programs `join` it. `llm`, `policies`: `ConnectionOptions` and `Policies` of `orc.llm`, of `agent.llm` in
     every host, and of the models that `model` starts. `cluster`: address of a NATS server, or a
-    `three_mode.cluster.Cluster`: this is one node of several, whose agents call each other by name.
+    `three_mode.cluster.Cluster`: this is one node of several, whose agents call each other by name. `standby`: place
+    nothing, until the node that does is lost; then take over from it (`leading` waits for that).
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Orchestrator(Verbs):
         llm: Any = None,
         policies: Any = None,
         cluster: Any = None,
+        standby: bool = False,
         options: OrchestratorOptions | None = None,
     ) -> None:
         refuse_while_importing_main()
@@ -125,6 +127,9 @@ class Orchestrator(Verbs):
                 "a cluster has a name, the same on all its nodes",
                 hint='Orchestrator(name="city", cluster=...), or Cluster(url, name="city")',
             )
+        if standby and self._cluster is None:
+            raise _no_cluster("standby=True is for a cluster, in which another orchestrator leads")
+        self._standby = standby
         self.name = name or new_bus_name()
         self.options = options or OrchestratorOptions()
         self._talks = os.path.abspath(self.options.talks) if self.options.talks else ""
@@ -241,7 +246,8 @@ class Orchestrator(Verbs):
         assert self._session is not None
         assert self._supervisor is not None
         roster, home = self._roster, SupervisedNode(self._session, self._supervisor, self._event_log, self._count)
-        gateway = import_module("three_mode.cluster.gateway").Gateway(self._cluster, self.name, self.options.bus, home)
+        made = import_module("three_mode.cluster.gateway").Gateway
+        gateway = made(self._cluster, self.name, self.options.bus, home, standby=self._standby)
         await gateway.open()
         self._gateway = gateway
         assert self._control_server is not None
@@ -406,6 +412,7 @@ class Orchestrator(Verbs):
         own_host: bool = False,
     ) -> AgentGroup | AgentRef:
         supervisor = self._running_supervisor
+        self._check_leads("spawn")
         check_deadline(within)
         check_spawned(kind, count, roles)
         name = check_name(name or kind.__name__.lower())
@@ -460,6 +467,7 @@ class Orchestrator(Verbs):
         interpreter well.
         """
         check_deadline(within)
+        self._check_leads("model")
         name = check_name(name)
         if model == f"agent:{name}":
             raise ConfigurationError(f"the model {name!r} would ask itself", hint="name the model that is behind it")
@@ -492,6 +500,7 @@ class Orchestrator(Verbs):
         await self._running_supervisor.stop(names, within, forget)
         if self._gateway is not None:
             self._gateway.placement.placer.stopped_here(names)
+            await self._gateway.placement.standing_by.copied()
 
     async def restart(self, whom: Whom, within: float = 10.0) -> None:
         """Restart agents in place: begun messages get PeerLost, queued ones go to the new agent.
@@ -518,8 +527,43 @@ class Orchestrator(Verbs):
         """Give an order about the agents that are on other nodes; return the names of the others."""
         if self._gateway is None:
             return names
+        self._check_leads(verb)
         here: list[str] = await self._gateway.placement.placer.about(verb, names, within, forget)
         return here
+
+    # who leads --------------------------------------------------------------------------------------------------------
+    @property
+    def leads(self) -> bool:
+        """Whether agents can be placed from here: always, but at one that stands by."""
+        self._running_supervisor  # noqa: B018  # for its error
+        return self._gateway is None or bool(self._gateway.placement.standing_by.leads)
+
+    async def leading(self, within: float | None = None) -> None:
+        """Wait until this orchestrator leads: at once, or, with `standby`, until it has taken over.
+
+        `within`: seconds until DeadlineExceeded; without, for as long as it takes.
+        """
+        if within is not None:
+            check_deadline(within)
+        self._running_supervisor  # noqa: B018  # for its error
+        if self._gateway is not None:
+            await self._gateway.placement.standing_by.lead(within)
+
+    async def hand_over(self, within: float = 10.0) -> None:
+        """Have an orchestrator that stands by take over, and stand by in its place: all agents stay where they are.
+
+        Where none stands by, ConfigurationError. `within`: seconds (10).
+        """
+        check_deadline(within)
+        self._running_supervisor  # noqa: B018  # for its error
+        if self._gateway is None:
+            raise _no_cluster("this orchestrator belongs to no cluster")
+        await self._gateway.placement.standing_by.hand_over(within)
+
+    def _check_leads(self, verb: str) -> None:
+        """Raise NotLeading where this orchestrator stands by."""
+        if self._gateway is not None:
+            self._gateway.placement.standing_by.check(verb)
 
     # observation ------------------------------------------------------------------------------------------------------
     async def table(self, within: float = 2.0) -> Table:

@@ -40,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what becomes of agents here once the node that placed them is lost (keep)",
     )
     parser.add_argument(
+        "--standby",
+        action="store_true",
+        help="take over from a node that leads and is lost, and hand over at the end where another one stands by",
+    )
+    parser.add_argument(
         "--keep",
         default="",
         metavar="WHERE",
@@ -91,7 +96,9 @@ async def _run(options: argparse.Namespace, console: "Console") -> None:
         token=options.token,
     )
     orchestrator_options = OrchestratorOptions(keep=options.keep)
-    async with Orchestrator(options.hosts, cluster=cluster, options=orchestrator_options) as orc:
+    async with Orchestrator(
+        options.hosts, cluster=cluster, standby=options.standby, options=orchestrator_options
+    ) as orc:
         own = orc.nodes()[0]
         if options.json:
             _line({"node": msgspec.to_builtins(own), "cluster": options.name, "bus": orc.name})
@@ -108,6 +115,11 @@ async def _run(options: argparse.Namespace, console: "Console") -> None:
         orc.on_event(lambda event: _tell(event, options.json, console))
         sys.stdout.flush()
         await ending.wait()
+        if options.standby and orc.leads and any(one.part == "stands by" for one in orc.nodes()[1:]):
+            try:
+                await orc.hand_over()
+            except ThreeModeError as error:  # it ends all the same, and with it the agents that it leads
+                open_console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
     if options.json:
         _line({"ended": own.name})
     else:

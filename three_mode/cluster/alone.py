@@ -16,7 +16,7 @@ _WITHIN = 10.0
 
 class Alone:
     """The choice of one node. `placed` are the agents here with their homes; `gone(agents)` has their homes told that
-    they wait to be placed again."""
+    they wait to be placed again. While a node may take over from a home, they go on for `patience` seconds."""
 
     def __init__(
         self,
@@ -24,7 +24,10 @@ class Alone:
         home: NodeHome,
         placed: Mapping[str, tuple[str, int]],
         gone: Callable[[Iterable[str]], None],
+        may_be_taken_over: Callable[[str], bool],
+        patience: float,
     ) -> None:
+        self._may_be_taken_over, self._patience = may_be_taken_over, patience
         self._choice, self._home, self._placed, self._gone = choice, home, placed, gone
         self._lost: set[str] = set()
         self._paused: dict[str, set[str]] = {}  # home -> agents that were paused when it was lost
@@ -57,7 +60,7 @@ class Alone:
                 self._lost.add(node)
                 self._home.happened(HomeLost(change.name, len(names), self._choice))
                 if self._choice != "keep":
-                    self._start(self._give_up(node, names))
+                    self._start(self._give_up(node, change.state == "lost" and self._may_be_taken_over(node)))
         elif change.state in ("back", "joined") and node in self._lost:
             self._lost.discard(node)
             names = [name for name, (home, _) in self._placed.items() if home == node]
@@ -70,7 +73,18 @@ class Alone:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _give_up(self, node: str, names: list[str]) -> None:
+    def led_by(self, node: str, leader: str) -> None:
+        """Note that another node leads the agents of one, which may be lost: they go on."""
+        self._lost.discard(node)
+        if node in self._paused:
+            self._start(self._resume(node))
+
+    async def _give_up(self, node: str, waits: bool) -> None:
+        if waits:
+            await asyncio.sleep(self._patience)
+        names = [name for name, (home, _) in self._placed.items() if home == node]
+        if node not in self._lost or not names:
+            return  # it is back, or another one leads them
         if self._choice == "stop":
             self._gone(names)
         else:

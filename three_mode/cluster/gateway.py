@@ -25,7 +25,7 @@ from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import NodeReport, host_name
 from three_mode.cluster.broadcasts import Broadcasts
 from three_mode.cluster.core import actions as act
-from three_mode.cluster.core.frames import BadPacket, Offer, OtherVersion, encode, read_packet
+from three_mode.cluster.core.frames import BadPacket, Lead, OtherVersion, Surroundings, encode, read_packet
 from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.peers import HERE, LOST
 from three_mode.cluster.core.pieces import PIECE
@@ -52,8 +52,10 @@ class Gateway:
     """Gateway of one node. `bus` is the name of its bus, `options` are those of the orchestrator's member; `kind` is
     "program" for a program that joins, and has no agents."""
 
-    def __init__(self, cluster: Cluster, bus: str, options: BusOptions, home: NodeHome, kind: str = "node") -> None:
-        self._cluster, self._bus_name, self._home = cluster, bus, home
+    def __init__(
+        self, cluster: Cluster, bus: str, options: BusOptions, home: NodeHome, kind: str = "node", standby: bool = False
+    ) -> None:
+        self._cluster, self._bus_name, self._home, self._standby = cluster, bus, home, standby
         self._options = replace(options, label="gateway", on_error=self._bus_failed)
         self.name, self.node = cluster.names(bus)
         self.core = ClusterNode(secrets.token_hex(8), self.node, time.monotonic(), cluster.timing, kind)
@@ -97,6 +99,7 @@ class Gateway:
                 bus,
                 self._offer,
                 self._cluster.alone,
+                self._standby,
                 self._foreign,
                 self.flush,
             )
@@ -186,13 +189,26 @@ class Gateway:
         """Return this node and the others that are known."""
         core = self.core
         own, agents = self._offer, len(core.own.claims)
-        found = [NodeReport(self.node, core.id, "this one", agents, core.kind, own.hosts, own.labels, own.allow)]
+        found = [
+            NodeReport(
+                self.node,
+                core.id,
+                "this one",
+                agents,
+                core.kind,
+                own.hosts,
+                own.labels,
+                own.allow,
+                _part(core.leads.own),
+            )
+        ]
         for peer in core.nodes():
             state = "here" if peer.state == HERE else "lost" if peer.state == LOST else "suspected"
             view = core.names.get(peer.id)
-            agents, offer = (len(view.claims), view.around.offer) if view is not None else (0, Offer())
+            agents, around = (len(view.claims), view.around) if view is not None else (0, Surroundings())
+            offer, part = around.offer, _part(around.lead)
             found.append(
-                NodeReport(peer.name, peer.id, state, agents, peer.kind, offer.hosts, offer.labels, offer.allow)
+                NodeReport(peer.name, peer.id, state, agents, peer.kind, offer.hosts, offer.labels, offer.allow, part)
             )
         return found
 
@@ -371,6 +387,7 @@ class Gateway:
         act.NamesHidden: _names_hidden,
         act.PatternsChanged: lambda self, action: self._casts.listen(action.patterns),
         act.EndAgents: _end_agents,
+        act.LeadSaid: lambda self, _: self.placement.standing_by.said(),
         act.DeliverTell: lambda self, action: self._served.tell(action.node, action.frame),
         act.BeginCall: lambda self, action: self._served.begin(action.node, action.frame),
         act.CancelServed: lambda self, action: self._served.cancel(action.node, action.id),
@@ -415,6 +432,10 @@ class Gateway:
             "connected again to" if connected else "lost the connection to",
             self._cluster.nats.shown,
         )
+
+
+def _part(lead: Lead) -> str:
+    return "leads" if lead.term else "stands by" if lead.stands_by else ""
 
 
 def _ours(error: NatsError) -> ThreeModeError:

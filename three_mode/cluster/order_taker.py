@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from three_mode.agents.agent import Agent
 from three_mode.agents.orchestrator import check_name
-from three_mode.agents.supervisor.events import AgentGivenUp
+from three_mode.agents.supervisor.events import AgentGivenUp, TookOver
 from three_mode.agents.supervisor.restart import Restart
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire import importing
@@ -20,13 +20,16 @@ from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.cluster.alone import Alone
 from three_mode.cluster.clearing import Clearing
 from three_mode.cluster.core.frames import AskFrame, Offer
+from three_mode.cluster.core.leading import LED
 from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.orders import (
     AgentsOrder,
     Answer,
     BadOrder,
+    CopyOrder,
     EndedOrder,
     Failure,
+    LeadOrder,
     Order,
     OrderBook,
     Placed,
@@ -35,7 +38,7 @@ from three_mode.cluster.core.orders import (
     read_order,
 )
 from three_mode.cluster.core.placing import Placing, names_of
-from three_mode.cluster.core.plan import allows
+from three_mode.cluster.core.planned import allows
 from three_mode.cluster.home import NodeHome
 from three_mode.errors import ConfigurationError, DeadlineExceeded, NoSuchAgent, PeerLost, ThreeModeError
 
@@ -76,7 +79,11 @@ class OrderTaker:
         self._clearing, self._flush = clearing, flush
         self.placed: dict[str, tuple[str, int]] = {}
         """Agent here that was placed by order -> the node that placed it, and the number of its order."""
-        self.alone = Alone(alone, home, self.placed, self.gone)
+        self.alone = Alone(alone, home, self.placed, self.gone, self._may_be_taken_over, core.timing.lost_after)
+        self.of_leads: Callable[[str, CopyOrder | LeadOrder], Answer]
+        """Takes orders about who leads."""
+        self.copied: Callable[[], Awaitable[None]]
+        """Waits until the nodes that stand by have the plan as it is."""
         self.open = asyncio.Event()
         """Set once the hosts of this node run: orders wait for them."""
         self._making: set[str] = set()
@@ -105,6 +112,13 @@ class OrderTaker:
             order = read_order(frame.payload)
         except BadOrder as error:
             self._core.fail(time.monotonic(), node, frame.id, *wire_errors.to_wire(error))
+            return
+        if isinstance(order, PlaceOrder):
+            self._core.leads.heard(node, order.took)
+        leader = self._core.leads.leader_of(node)
+        if isinstance(order, PlaceOrder | AgentsOrder) and leader not in ("", node):
+            text = f"node {self._core.name} takes no orders of it: node {self._name_of(leader)} leads in its place"
+            self._core.fail(time.monotonic(), node, frame.id, LED, text)
             return
         match self._book.take(node, order.number, frame.id):
             case "new":
@@ -141,11 +155,14 @@ class OrderTaker:
                 self._answer(node, call, answer)
             self._flush()
 
-    async def _carry_out(self, node: str, order: Order, within: float) -> bytes:
+    async def _carry_out(self, node: str, order: Order, within: float) -> Answer:
+        if isinstance(order, CopyOrder | LeadOrder):
+            return self.of_leads(node, order)
         if isinstance(order, EndedOrder):
             for name in self._placing.ended(node, order.names, order.again, order.up_to):
                 if not order.again:
                     self._home.happened(AgentGivenUp(name, order.reason, order.failed))
+            await self.copied()
             return _DONE
         groups = {order.group} if isinstance(order, PlaceOrder) else {one.rpartition("/")[0] for one in order.names}
         begun = time.monotonic()
@@ -153,12 +170,53 @@ class OrderTaker:
             async with asyncio.timeout(within):
                 await self.open.wait()
                 for group in sorted(groups):
-                    await held.enter_async_context(self._locks.setdefault(group, asyncio.Lock()))
+                    await held.enter_async_context(self.held(group))
             left = within - (time.monotonic() - begun)
             if isinstance(order, PlaceOrder):
                 return encode_order(await self._place(node, order, left))
             await self._about_agents(order, left)
         return _DONE
+
+    def held(self, group: str) -> asyncio.Lock:
+        """Return the lock of a group: one order about it is carried out at a time."""
+        return self._locks.setdefault(group, asyncio.Lock())
+
+    # who leads them ---------------------------------------------------------------------------------------------------
+    def _name_of(self, node: str) -> str:
+        return self._core.name if node == self._core.id else self._core.peers.name(node)
+
+    def _may_be_taken_over(self, node: str) -> bool:
+        """Return whether a node stands by that has a copy of the plan of a node that is lost."""
+        leads = self._core.leads
+        return node in dict(leads.own.follows) or bool(leads.standbys(node))
+
+    def look_who_leads(self) -> None:
+        """Note which nodes lead the agents here in the place of those that placed them."""
+        for node in {home for home, _ in self.placed.values()}.union(owed.node for owed in self._owed):
+            leader = self._core.leads.leader_of(node)
+            if leader and leader != node:
+                self._is_led_by(node, leader)
+
+    def _is_led_by(self, node: str, leader: str) -> None:
+        names = [name for name, (home, _) in self.placed.items() if home == node]
+        if leader == self._core.id:
+            for name in names:  # they are as those that it places here itself
+                del self.placed[name]
+        else:
+            self.placed.update({name: (leader, self.placed[name][1]) for name in names})
+            if names:
+                self._home.happened(TookOver(self._name_of(leader), self._core.peers.name(node), len(names)))
+        for owed in [owed for owed in self._owed if owed.node == node]:
+            gone = self._owed.pop(owed)
+            if leader == self._core.id:
+                self._placing.ended(leader, gone, owed.again, owed.order)
+            else:
+                self._owed.setdefault(owed._replace(node=leader), set()).update(gone)
+        self.alone.led_by(node, leader)
+
+    def adopt(self, leader: str, here: Mapping[str, int]) -> None:
+        """Take agents that this node had placed here itself as if the one that leads in its place had done it."""
+        self.placed.update({name: (leader, number) for name, number in here.items()})
 
     # agents that are placed here --------------------------------------------------------------------------------------
     async def _place(self, node: str, order: PlaceOrder, within: float) -> Placed:
@@ -173,7 +231,7 @@ class OrderTaker:
             raise ConfigurationError(
                 f"node {self._core.name} has a group {order.group!r} of its own", hint="choose another name="
             )
-        kind = await self._class(order)
+        kind = await self.class_of(order)
         if isinstance(kind, Placed):
             return kind
         if node != self._core.id and not self._core.peers.reachable(node):  # importing may take long
@@ -214,8 +272,9 @@ class OrderTaker:
         self.alone.made(node, [name for name in new if name in self.placed])
         return Placed()
 
-    async def _class(self, order: PlaceOrder) -> type[Agent] | Placed:
-        """Import a class, in a thread: it may take long; return why that cannot be."""
+    async def class_of(self, order: PlaceOrder) -> type[Agent] | Placed:
+        """Import the class of an order that is not this node's own, in a thread: it may take long; return why that
+        cannot be."""
         try:
             kind = await asyncio.to_thread(importing.load, ClassPath(order.module, order.kind))
         except Exception as error:  # noqa: BLE001  # whatever importing raises goes to the node that asks

@@ -15,6 +15,7 @@ from three_mode.cluster.home import NodeHome
 from three_mode.cluster.order_taker import OrderTaker
 from three_mode.cluster.placer import Placer
 from three_mode.cluster.spawning import ClusterSpawning
+from three_mode.cluster.standing_by import StandingBy
 from three_mode.errors import ConfigurationError
 from transports.bus import Bus
 
@@ -22,7 +23,8 @@ _END_WITHIN = 5.0  # seconds for agents on other nodes, once this one leaves
 
 
 class Placement:
-    """Both sides of placing at one node: `placer` and `spawning` give orders, `taker` does those of others.
+    """Both sides of placing at one node: `placer` and `spawning` give orders, `taker` does those of others, and
+    `standing_by` knows who leads.
 
     `foreign()` are the members of the bus that stand for other nodes, and `flush` carries out actions.
     """
@@ -35,6 +37,7 @@ class Placement:
         bus: Bus,
         offer: Offer,
         alone: str,
+        standby: bool,
         foreign: Callable[[], set[str]],
         flush: Callable[[], None],
     ) -> None:
@@ -42,16 +45,20 @@ class Placement:
         self._placing, self._echo = Placing(core), Echo(core.timing)
         clearing = Clearing(core, bus, foreign, flush)
         self.taker = OrderTaker(core, self._placing, home, offer, alone, clearing, flush)
-        self.placer = Placer(core, self._placing, home, offer, clearing, flush, self.taker.reported)
-        self.spawning = ClusterSpawning(self.placer, cluster)
+        self.standing_by = StandingBy(core, self._placing, home, self.taker, standby, flush)
+        self.placer = Placer(core, self._placing, home, offer, clearing, flush, self.taker)
+        self.placer.copy, self.taker.copied = self.standing_by.copy, self.standing_by.copied
+        self.spawning = ClusterSpawning(self.placer, cluster, self.standing_by)
         self._look_at = 0.0
 
     async def end_agents(self) -> None:
         """End the agents at other nodes, and those that others have placed here: this node leaves in order."""
         await asyncio.gather(self.placer.end_all(_END_WITHIN), self.taker.end_placed(_END_WITHIN))
+        await self.standing_by.copied()  # what has ended does not come back by one that stands by
 
     async def close(self) -> None:
         """Give and take no more orders."""
+        self.standing_by.close()
         await self.placer.close()
         await self.taker.close()
 
@@ -77,7 +84,9 @@ class Placement:
         """Do what a node does each heartbeat."""
         if now >= self._look_at:
             self._look_at = now + self._core.timing.heartbeat
-            self.placer.tick(now, self._echo.is_steady(now))
+            steady = self._echo.is_steady(now)
+            self.standing_by.tick(now, steady)
+            self.placer.tick(now, steady)
             self.taker.look()
 
     def heard_itself(self) -> None:
@@ -87,6 +96,7 @@ class Placement:
     def peer_changed(self, change: PeerChanged) -> None:
         """Note that another node joined, was lost, left, is back or is forgotten."""
         self._placing.peer_changed(change)
+        self.standing_by.peer_changed(change)
         self.taker.alone.peer_changed(change)
         if change.state in ("lost", "left"):
             self._look_at = 0.0
@@ -108,5 +118,6 @@ class Placement:
 
     def call_ended(self, action: CallAnswered | CallFailed) -> None:
         """Take the end of a call that may be an order."""
-        if self._placing.result(time.monotonic(), action):
+        if not self.standing_by.call_ended(action) and self._placing.result(time.monotonic(), action):
             self.placer.happened()
+            self.standing_by.copy()

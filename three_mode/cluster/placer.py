@@ -36,8 +36,9 @@ from three_mode.cluster.core.placing import (
     Stranded,
     names_of,
 )
-from three_mode.cluster.core.plan import PlacingNode
+from three_mode.cluster.core.planned import PlacingNode
 from three_mode.cluster.home import NodeHome
+from three_mode.cluster.order_taker import OrderTaker, policy_of
 from three_mode.errors import DeadlineExceeded, PeerLost, ThreeModeError
 from three_mode.messages import decode_error
 
@@ -46,8 +47,8 @@ _STOP_WITHIN = 10.0
 
 
 class Placer:
-    """The orders that one node gives. `flush` carries out actions, and
-    `reported` takes the answers to reports of agents that have ended here."""
+    """The orders that one node gives. `flush` carries out actions, and `taker` takes the answers to reports of agents
+    that have ended here."""
 
     def __init__(
         self,
@@ -57,10 +58,12 @@ class Placer:
         offer: Offer,
         clearing: Clearing,
         flush: Callable[[], None],
-        reported: Callable[[EndedOrder, Answer], None],
+        taker: OrderTaker,
     ) -> None:
         self.core, self.placing, self.home, self._offer = core, placing, home, offer
-        self._clearing, self.flush, self._reported = clearing, flush, reported
+        self._clearing, self.flush, self._taker = clearing, flush, taker
+        self.copy: Callable[[], None] = lambda: None
+        """Sends what has changed in the plan to the nodes that stand by."""
         self.kinds: dict[str, tuple[type, Restart]] = {}
         """Group -> its class in this process, and its policy."""
         self.refusals: dict[str, dict[str, str]] = {}
@@ -92,6 +95,7 @@ class Placer:
         future = self._waiting[order.number] = asyncio.get_running_loop().create_future()
         self.placing.give(time.monotonic(), node, order, within)
         self.happened()
+        self.copy()
         self.flush()
         return future
 
@@ -123,7 +127,7 @@ class Placer:
                 if future is not None and not future.done():
                     future.set_result(answer)
                 if isinstance(order, EndedOrder):
-                    self._reported(order, answer)
+                    self._taker.reported(order, answer)
             case Moved(agents, origin, node):
                 happened(AgentsMoved(agents, origin, self.name_of(node)))
             case Stranded(group, agents):
@@ -142,17 +146,13 @@ class Placer:
         answer: Answer = Failure("failed", "it was cancelled")
         names = names_of(order)
         try:
-            kind, restart = self.kinds[order.group]
-            await self._clearing.clear(names, order.number, order.back, ends)
-            wanted = [one for one in order.numbers if f"{order.group}/{one}" in self.placing.plan.agents]
-            spawn = spawn_order(order, wanted)
-            if order.back:
-                await self.home.take_over(kind, spawn, restart, order.own_host)
-            else:
-                await self.home.place(kind, spawn, restart, max(0.001, ends - time.monotonic()), order.own_host)
-            unwanted = [name for name in names if name not in self.placing.plan.agents and self.home.comes_back(name)]
-            if unwanted:  # who ordered them waits no longer, and found nothing to stop yet
-                await self.home.order("stop", unwanted, _STOP_WITHIN)
+            known = self.kinds.get(order.group)
+            kind, restart = known or (await self._taker.class_of(order), policy_of(order))
+            if isinstance(kind, Placed):
+                answer = encode_order(kind)
+                return
+            async with self._taker.held(order.group):
+                await self._make(order, names, kind, restart, ends)
             answer = encode_order(Placed())
         except Exception as error:  # noqa: BLE001  # it is raised where the order was given
             answer = Failure("failed", str(error))
@@ -164,6 +164,20 @@ class Placer:
             self.placing.done_here(time.monotonic(), order.number, answer)
             self.happened()
             self.flush()
+
+    async def _make(self, order: PlaceOrder, names: list[str], kind: type, restart: Restart, ends: float) -> None:
+        await self._clearing.clear(names, order.number, order.back, ends)
+        wanted = [name for name in names if name in self.placing.plan.agents]
+        if order.back:  # one whose order was that of an earlier leader may have begun
+            wanted = [name for name in wanted if not self.home.comes_back(name)]
+        spawn = spawn_order(order, [int(name.rpartition("/")[2]) for name in wanted])
+        if order.back:
+            await self.home.take_over(kind, spawn, restart, order.own_host)
+        else:
+            await self.home.place(kind, spawn, restart, max(0.001, ends - time.monotonic()), order.own_host)
+        unwanted = [name for name in names if name not in self.placing.plan.agents and self.home.comes_back(name)]
+        if unwanted and self.core.leads.own.term:  # who ordered them waits no longer, and found nothing to stop yet
+            await self.home.order("stop", unwanted, _STOP_WITHIN)
 
     # agents that are elsewhere ----------------------------------------------------------------------------------------
     async def about(self, verb: Verb, names: Sequence[str], within: float, forget: bool = False) -> list[str]:

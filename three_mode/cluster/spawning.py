@@ -13,9 +13,10 @@ from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.cluster.core.calling import PEER_LOST
 from three_mode.cluster.core.orders import Answer, PlaceOrder, RestartRule, read_placed
 from three_mode.cluster.core.placing import names_of
-from three_mode.cluster.core.plan import PlacingNode, is_one_of
+from three_mode.cluster.core.planned import PlacingNode, is_one_of
 from three_mode.cluster.placer import Placer, error_of
-from three_mode.errors import ConfigurationError, DeadlineExceeded, ThreeModeError
+from three_mode.cluster.standing_by import StandingBy
+from three_mode.errors import ConfigurationError, DeadlineExceeded, NotLeading, ThreeModeError
 from transports.bus import BusError
 from transports.bus import DeadlineExceeded as BusDeadlineExceeded
 
@@ -29,8 +30,9 @@ _UNDO_WITHIN = 5.0
 class ClusterSpawning:
     """Maker of new agents over the nodes of a cluster."""
 
-    def __init__(self, placer: Placer, cluster: str) -> None:
+    def __init__(self, placer: Placer, cluster: str, standing_by: StandingBy) -> None:
         self._placer, self._cluster = placer, cluster
+        self._check_leads, self._copied = standing_by.check, standing_by.copied
         self._core, self._placing, self._home = placer.core, placer.placing, placer.home
 
     async def spawn(
@@ -51,14 +53,19 @@ class ClusterSpawning:
         only = self._core.id if path.module in _NOT_ELSEWHERE else ""
         plan = self._placing.plan
         if group not in plan.groups:
-            self._placer.kinds[group] = kind, restart
             self._placer.refusals.pop(group, None)
+        if group not in plan.groups or group not in self._placer.kinds:
+            self._placer.kinds[group] = kind, restart
         numbers = plan.open(template, on, count, self._home.next_number(group), only)
         names = [f"{group}/{number}" for number in numbers]
         try:
             await self._spread(group, list(numbers), on, ends)
             plan.spawned(names)
             await self._wait_visible(names, ends)
+            await self._copied()
+            self._check_leads("spawn")
+        except NotLeading:
+            raise  # who leads now goes on with what was begun
         except BaseException:
             await self._undo(names)
             raise
@@ -69,6 +76,7 @@ class ClusterSpawning:
         placer, plan, looks = self._placer, self._placing.plan, 0
         template = plan.groups[group].order if left else None
         while template is not None:
+            self._check_leads("spawn")
             left = [number for number in left if f"{group}/{number}" in plan.agents]  # others were stopped meanwhile
             if not left:
                 return

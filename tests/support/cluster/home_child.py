@@ -1,7 +1,7 @@
-"""A home in a process of its own, which tests stop and kill: `python -m ... URL CLUSTER NODE...`.
+"""A home in a process of its own, which tests stop and kill: `python -m ... URL CLUSTER GROUP=NODES...`.
 
-It places one agent on each of the nodes, in a group of the node's name, says "ready", and ends in order when its input
-ends.
+It places agents: of each group one on each of the nodes, with commas between them; says "ready", then for each line of
+its input spawns another agent of that group, and says its name or the error; and ends in order when its input ends.
 """
 
 import asyncio
@@ -9,15 +9,30 @@ import sys
 
 from tests.support.cluster.cluster_cast import Scout
 from tests.support.cluster.nodes import FAST, node
+from three_mode import Orchestrator
+from three_mode.errors import ThreeModeError
 
 
-async def main(url: str, cluster: str, nodes: list[str]) -> None:
+def say(what: str) -> None:
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
+async def spawn_more(orc: Orchestrator, group: str) -> None:
+    try:
+        say((await orc.spawn(Scout, name=group, within=20)).name)
+    except ThreeModeError as error:
+        say(f"{type(error).__name__}: {error.message}")
+
+
+async def main(url: str, cluster: str, groups: list[str]) -> None:
     async with node(url, cluster, "home", timing=FAST) as orc:
-        for name in nodes:
-            await orc.spawn(Scout, name=name, on=name)
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        await asyncio.to_thread(sys.stdin.read)
+        for group, _, nodes in (one.partition("=") for one in groups):
+            on = tuple((nodes or group).split(","))
+            await orc.spawn(Scout, len(on), name=group, on=on)
+        say("ready")
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            await spawn_more(orc, line.strip())
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ async def until(condition: Callable[[], Any], within: float = PATIENT) -> None:
         await asyncio.sleep(0.02)
 
 
-def worker(url: str, cluster: str, name: str, **offer: Any) -> Orchestrator:
+def worker(url: str, cluster: str, name: str, standby: bool = False, **offer: Any) -> Orchestrator:
     """Return the orchestrator of a node in this process that takes orders for the agents of the tests."""
     offer = {"allow": ("tests.support",), "timing": FAST} | offer
-    return Orchestrator(0, f"{cluster}-{name}", cluster=Cluster(url, name=cluster, node=name, **offer))
+    return Orchestrator(0, f"{cluster}-{name}", cluster=Cluster(url, name=cluster, node=name, **offer), standby=standby)

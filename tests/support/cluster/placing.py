@@ -26,7 +26,9 @@ from three_mode.cluster.core.orders import (
     read_order,
     read_placed,
 )
-from three_mode.cluster.core.placing import Moved, OrderDone, OrderHere, Placing, PlacingNode, Stranded, names_of
+from three_mode.cluster.core.placing import Moved, OrderDone, OrderHere, Placing, Stranded, names_of
+from three_mode.cluster.core.plan import PlacementPlan
+from three_mode.cluster.core.planned import PlacingNode
 
 HOME = "a"
 OFFER = Offer(("gpu",), 2, ("city",))
@@ -57,17 +59,17 @@ class PlacedHistory(History):
         super().__init__(seed)
         self._events.clear()
         self.takers: dict[str, Taker] = {}
-        self.placing: Placing | None = None
+        self.placings: dict[str, Placing] = {}  # node that gives orders -> its plan and orders
         self.stopped: set[str] = set()
         self.spawned: set[str] = set()
         self.ended: set[str] = set()
-        self.spawns: dict[int, tuple[PlaceOrder, list[str]]] = {}
+        self.spawns: set[tuple[str, int]] = set()  # node, number of its order
         self.done: set[tuple[str, str, int]] = set()
         self.moves = self.strandings = self.begun_orders = self.refusals = 0
         for name in self.names:
             self.at(0.5 * self.chance.random() if name != HOME else 0.0, lambda name=name: self.start(name))
         for group in GROUPS:
-            self.at(2.0 + self.chance.random(), lambda group=group: self._spawn_group(group))
+            self.at(2.0 + self.chance.random(), lambda group=group: self._spawn_group(self.home, group))
 
     # nodes ------------------------------------------------------------------------------------------------------------
     def start(self, name: str) -> None:
@@ -79,15 +81,19 @@ class PlacedHistory(History):
         self.takers[node.id] = Taker()
         self.takers[node.id].refuses = name == "c" and self.chance.random() < 0.3
         node.core.surround(Surroundings(("helper",), {"scout": ("news.*",)}, OFFER))
-        if name == HOME and self.placing is None:
-            self.home, self.placing = node, Placing(node.core)
+        self._takes_part(node)
         node.done()
         self._look(node)
 
+    def _takes_part(self, node: SimNode) -> None:
+        """Let a node give orders, if it is to."""
+        if node.name == HOME and not self.placings:
+            self.home, self.placings[node.id] = node, Placing(node.core)
+
     def _look(self, node: SimNode) -> None:
         """Do what a node does each heartbeat."""
-        if node is self.home:
-            self.placing_tick()
+        if node.id in self.placings:
+            self._placing_tick(node)
         taker = self.takers[node.id]
         for (home, up_to, again), names in list(taker.owed.items()):
             if node.core.peers.reachable(home) or home == node.id:
@@ -102,86 +108,88 @@ class PlacedHistory(History):
         node.done()
         node.at(self.now + TIMING.heartbeat, lambda: self._look(node))
 
-    def here(self) -> PlacingNode:
-        return PlacingNode(self.home.id, HOME, HERE, len(self.home.core.own.claims))
+    def _here(self, node: SimNode) -> PlacingNode:
+        return PlacingNode(node.id, node.name, HERE, len(node.core.own.claims))
 
-    def placing_tick(self) -> None:
-        assert self.placing is not None
-        self.placing.tick(self.now, self.here(), True)
-        self._placing_events()
+    def _placing_tick(self, node: SimNode) -> None:
+        self.placings[node.id].tick(self.now, self._here(node), True)
+        self._placing_events(node)
 
-    def _placing_events(self) -> None:
-        assert self.placing is not None
-        while events := self.placing.take():
+    def _placing_events(self, node: SimNode) -> None:
+        while events := self.placings[node.id].take():
             for event in events:
                 match event:
                     case OrderHere(order, _):
-                        self._do(self.home, self.home.id, order, 0)
-                    case OrderDone(order, node, answer):
-                        self._order_done(order, node, answer)
+                        self._do(node, node.id, order, 0)
+                    case OrderDone(order, _, answer):
+                        self._order_done(node, order, answer)
                     case Moved():
                         self.moves += 1
                     case Stranded():
                         self.strandings += 1
 
     # the home ---------------------------------------------------------------------------------------------------------
-    def _spawn_group(self, group: str) -> None:
-        assert self.placing is not None
-        if self.home.stopped_until > self.now:
-            self.at(self.home.stopped_until, lambda: self._spawn_group(group))
+    def _spawn_group(self, node: SimNode, group: str) -> None:
+        if node.stopped_until > self.now:
+            self.at(node.stopped_until, lambda: self._spawn_group(node, group))
             return
         template = PlaceOrder(0, group, (), "city.scouts", "Scout", b"", policy=RestartRule("permanent"))
         count, on = GROUPS[group]
-        numbers = self.placing.plan.open(template, on, count)
+        numbers = self.placings[node.id].plan.open(template, on, count)
         self.spawned.update(f"{group}/{number}" for number in numbers)
-        self._place(group, list(numbers))
-        self.home.done()
+        self._place(node, group, list(numbers))
+        node.done()
 
-    def _place(self, group: str, numbers: list[int]) -> None:
-        assert self.placing is not None
-        placing, plan = self.placing, self.placing.plan
-        if not numbers:  # they were stopped meanwhile
+    def _place(self, node: SimNode, group: str, numbers: list[int]) -> None:
+        placing = self.placings[node.id]
+        plan = placing.plan
+        if not numbers or group not in plan.groups:  # they were stopped meanwhile
             return
-        spread = plan.spread(group, numbers, placing.nodes(self.here()), GROUPS[group][1])
+        spread = plan.spread(group, numbers, placing.nodes(self._here(node)), GROUPS[group][1])
         if not spread:
-            self.home.at(
-                self.now + 1.0, lambda: self._place(group, [one for one in numbers if f"{group}/{one}" in plan.agents])
+            node.at(
+                self.now + 1.0,
+                lambda: self._place(node, group, [one for one in numbers if f"{group}/{one}" in plan.agents]),
             )
-        for node, chosen in spread.items():
-            number = self.home.core.order_number()
+        for other, chosen in spread.items():
+            number = node.core.order_number()
             template = plan.groups[group].order
             order = PlaceOrder(
                 number, group, tuple(chosen), template.module, template.kind, b"", policy=template.policy
             )
-            plan.ordered(names_of(order), node, number)
-            self.spawns[number] = (order, [node])
-            placing.give(self.now, node, order, 6.0)
-        self._placing_events()
+            plan.ordered(names_of(order), other, number)
+            self.spawns.add((node.id, number))
+            placing.give(self.now, other, order, 6.0)
+        self._placing_events(node)
 
-    def _order_done(self, order: Order, node: str, answer: bytes | Failure) -> None:
-        assert self.placing is not None
-        if isinstance(order, PlaceOrder) and order.number in self.spawns:
-            del self.spawns[order.number]
-            wanted = [name for name in names_of(order) if name in self.placing.plan.agents]
+    def _order_done(self, node: SimNode, order: Order, answer: bytes | Failure) -> None:
+        plan = self.placings[node.id].plan
+        if isinstance(order, PlaceOrder) and (node.id, order.number) in self.spawns:
+            self.spawns.discard((node.id, order.number))
+            wanted = [name for name in names_of(order) if name in plan.agents]
             if isinstance(answer, bytes) and not read_placed(answer).cannot:
-                self.placing.plan.spawned(wanted)
+                plan.spawned(wanted)
+                self._spawn_done(wanted)
             elif wanted:  # a spawn places them again
-                self._place(order.group, [int(name.rpartition("/")[2]) for name in wanted])
+                self._place(node, order.group, [int(name.rpartition("/")[2]) for name in wanted])
+
+    def _spawn_done(self, names: list[str]) -> None:
+        """Note that a spawn has made its agents."""
 
     def _stop_placed(self, node: SimNode) -> None:
         """Stop an agent, wherever it is."""
-        assert self.placing is not None
-        choices = sorted(self.placing.plan.agents)
-        if node is not self.home or not choices:
+        placing = self.placings.get(node.id)
+        choices = sorted(placing.plan.agents) if placing is not None else []
+        if placing is None or not choices:
             return
         name = self.chance.choice(choices)
-        if self.placing.plan.agents[name].spawning:
+        if placing.plan.agents[name].spawning:
             return
         self.stopped.add(name)
-        self.placing.remove([name])  # a node that can be asked ends it as one that is back does
-        self.takers[self.home.id].placed.pop(name, None)
-        self.home.agents.pop(name, None)
-        self.home.core.release([name])
+        placing.remove([name])  # a node that can be asked ends it as one that is back does
+        self.takers[node.id].placed.pop(name, None)
+        node.agents.pop(name, None)
+        node.core.release([name])
 
     def _ends_itself(self, node: SimNode) -> None:
         """An agent ends for good where it is: its node reports it."""
@@ -242,7 +250,8 @@ class PlacedHistory(History):
 
     def _made(self, node: SimNode, home: str, order: PlaceOrder, names: list[str]) -> None:
         taker = self.takers[node.id]
-        wanted = [one for one in names if taker.placed.get(one) == (home, order.number) and one not in node.agents]
+        placed = {one: taker.placed.get(one, ("", 0))[1] for one in names}
+        wanted = [one for one in names if placed[one] == order.number and one not in node.agents]
         node.begin(wanted)
         for name in wanted:
             if node.core.own.claims[name].number <= order.number:
@@ -252,42 +261,40 @@ class PlacedHistory(History):
 
     def _answer(self, node: SimNode, home: str, number: int, answer: bytes) -> None:
         if home == node.id:
-            assert self.placing is not None
-            self.placing.done_here(self.now, number, answer)
-            self._placing_events()
+            self.placings[home].done_here(self.now, number, answer)
+            self._placing_events(node)
         for call in self.takers[node.id].book.done(home, number, answer):
             node.core.answer(self.now, home, call, answer)
 
     def _take_ended(self, node: SimNode, order: EndedOrder, sender: str = "") -> None:
-        assert self.placing is not None
-        if node is self.home:
-            self.placing.ended(sender or node.id, order.names, order.again, order.up_to)
+        if node.id in self.placings:
+            self.placings[node.id].ended(sender or node.id, order.names, order.again, order.up_to)
 
     # what the cores ask for -------------------------------------------------------------------------------------------
     def _peer_changed(self, node: SimNode, action: act.PeerChanged) -> None:
         super()._peer_changed(node, action)
-        if node is self.home and self.placing is not None:
-            self.placing.peer_changed(action)
-            self._placing_events()
+        if node.id in self.placings:
+            self.placings[node.id].peer_changed(action)
+            self._placing_events(node)
 
     def _names_shown(self, node: SimNode, action: act.NamesShown) -> None:
-        if node is self.home and self.placing is not None:
-            self.placing.shown(action.names)
+        if node.id in self.placings:
+            self.placings[node.id].shown(action.names)
 
     def _call_ended(self, node: SimNode, action: act.CallAnswered | act.CallEnded | act.CallFailed) -> None:
         report = self.takers[node.id].reports.pop(action.id, None)
         if report is not None:
             home, order = report
             owed = self.takers[node.id].owed
-            if isinstance(action, act.CallAnswered):
-                key = home, order.up_to, order.again
+            key = home, order.up_to, order.again
+            if isinstance(action, act.CallAnswered) and key in owed:
                 owed[key].difference_update(order.names)
                 if not owed[key]:
                     del owed[key]
             return
-        orders = self.placing if node is self.home and not isinstance(action, act.CallEnded) else None
+        orders = self.placings.get(node.id) if not isinstance(action, act.CallEnded) else None
         if orders is not None and orders.result(self.now, action):  # type: ignore[arg-type]
-            self._placing_events()
+            self._placing_events(node)
         else:
             super()._call_ended(node, action)
 
@@ -342,10 +349,12 @@ class PlacedHistory(History):
     }
 
     # the end ----------------------------------------------------------------------------------------------------------
+    def _plan_at_the_end(self) -> PlacementPlan:
+        return self.placings[self.home.id].plan
+
     def _check_end(self) -> None:
         super()._check_end()
-        assert self.placing is not None
-        alive, plan = [node for node in self.nodes if node.alive], self.placing.plan
+        alive, plan = [node for node in self.nodes if node.alive], self._plan_at_the_end()
         for name in sorted(self.spawned):
             acts = [node.id for node in alive if name in node.agents]
             if name in self.stopped:

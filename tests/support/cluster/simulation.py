@@ -298,6 +298,9 @@ class History:
     )
 
     # the network ------------------------------------------------------------------------------------------------------
+    def _lead_said(self, node: SimNode, action: act.LeadSaid) -> None:
+        """Nobody stands by here."""
+
     def _send(self, sender: SimNode, action: act.SendPacket) -> None:
         packet = action.packet
         if isinstance(packet.frame, LargeCastFrame):
@@ -460,6 +463,7 @@ class History:
     ON: ClassVar[dict[type, Callable[..., None]]] = {
         act.SendPacket: _send,
         act.PeerChanged: _peer_changed,
+        act.LeadSaid: _lead_said,
         act.NamesShown: _nothing,
         act.NamesHidden: _nothing,
         act.PatternsChanged: _nothing,

@@ -4,8 +4,10 @@ import pytest
 
 from three_mode.cluster.core.echo import Echo
 from three_mode.cluster.core.frames import Offer
-from three_mode.cluster.core.orders import PlaceOrder, RestartRule
-from three_mode.cluster.core.plan import Move, PlacementPlan, PlacingNode
+from three_mode.cluster.core.orders import CopyOrder, PlaceOrder, RestartRule
+from three_mode.cluster.core.plan import PlacementPlan
+from three_mode.cluster.core.plan_log import PlanCopy, encode_change
+from three_mode.cluster.core.planned import Move, PlacingNode
 from three_mode.cluster.core.timing import NodeTiming
 from three_mode.errors import ConfigurationError
 
@@ -153,3 +155,42 @@ def test_silence_says_nothing_while_a_node_does_not_hear_itself() -> None:
     for quarter in range(13):
         echo.heard(9.0 + quarter / 4)
     assert echo.is_steady(12.1)
+
+
+def test_a_copy_of_a_plan_follows_its_changes_and_takes_none_out_of_turn() -> None:
+    plan, copy = PlacementPlan("home"), PlanCopy()
+    plan.open(order(), (), 2)
+
+    def change(number: int, since: int) -> CopyOrder:
+        base, found = plan.change(since)
+        return CopyOrder(number, "home", 1, (), base, plan.log.version, encode_change(found))
+
+    first = change(1, 0)
+    assert copy.take(first)
+    plan.ordered(["scout/0"], "a", 7)
+    plan.remove(["scout/1"])
+    second = change(2, copy.version)
+    assert second.base == first.version
+    assert not PlanCopy().take(second)  # it does not know what that follows
+    assert copy.take(second)
+    assert list(copy.agents) == ["scout/0"]
+    assert copy.agents["scout/0"].node == "a"
+    assert not copy.take(second)
+    plan.log.forget(plan.log.version)
+    plan.remove(["scout/0"])
+    assert change(3, first.version).base == 0  # all of it: what changed since then is forgotten
+
+
+def test_who_takes_over_has_agents_that_were_there_where_they_are_and_others_waiting() -> None:
+    plan, other = PlacementPlan("home"), PlacementPlan("second")
+    plan.open(order(), (), 3)
+    plan.ordered(["scout/0", "scout/1"], "a", 7)
+    plan.done(7, lambda name: "a")
+    plan.spawned(["scout/0", "scout/1"])
+    plan.ordered(["scout/1"], "b", 9)
+    copy = PlanCopy()
+    copy.take(CopyOrder(1, "home", 1, (), 0, plan.log.version, encode_change(plan.change(0)[1])))
+    assert other.take_over(copy, {"scout/2"}) == ["scout/0", "scout/1"]
+    assert other.agents["scout/0"].node == "a"
+    assert (other.agents["scout/1"].node, other.agents["scout/1"].haunts) == ("", {"b"})
+    assert (other.groups["scout"].size, other.groups["scout"].own) == (2, False)

@@ -281,6 +281,35 @@ class HomeBack(msgspec.Struct, frozen=True, tag=True):
         return f"node {self.node}, which placed {self.agents} agents here, is back"
 
 
+class TookOver(msgspec.Struct, frozen=True, tag=True):
+    """A node leads agents in the place of another one: they stay where they are, but those that were there come back
+    elsewhere. Whoever stood by has this event, and each node with such agents."""
+
+    node: str
+    """Node that leads them now: one's own, where that took over."""
+    origin: str
+    """Node that led them before."""
+    agents: int
+    """Number of them; at a node that does not lead, of those here."""
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        return f"node {self.node} leads {self.agents} agents in the place of node {self.origin}"
+
+
+class SteppedDown(msgspec.Struct, frozen=True, tag=True):
+    """This node led, and stands by now: another one has taken over from it."""
+
+    node: str
+    """Node that leads in its place."""
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        return f"this node stands by now: node {self.node} leads in its place"
+
+
 class NodeGap(msgspec.Struct, frozen=True, tag=True):
     """Messages from another node did not arrive: `first` to `last` of its messages to this node, or its broadcasts."""
 
@@ -316,6 +345,8 @@ SupervisorEvent = (
     | NodeRefused
     | HomeLost
     | HomeBack
+    | TookOver
+    | SteppedDown
     | NodeGap
 )
 """Any event of hosts, agents and other nodes, as `Orchestrator.events` has them."""

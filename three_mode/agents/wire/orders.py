@@ -206,6 +206,8 @@ class NodeReport(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     """Import paths below which it starts classes that other nodes order; none: it takes no orders."""
+    part: str = ""
+    """leads: it has placed agents, which it brings back elsewhere; stands by: it takes over from one that is lost."""
 
 
 class NodeTable(msgspec.Struct, frozen=True):

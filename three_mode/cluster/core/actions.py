@@ -53,6 +53,12 @@ class EndAgents(msgspec.Struct, frozen=True):
     """Id of that node."""
 
 
+class LeadSaid(msgspec.Struct, frozen=True):
+    """A node says another part of itself in leading than before, or is known no longer."""
+
+    node: str
+
+
 class DeliverTell(msgspec.Struct, frozen=True):
     """Give a message to its agent here."""
 
@@ -165,6 +171,7 @@ Action = (
     | NamesHidden
     | PatternsChanged
     | EndAgents
+    | LeadSaid
     | DeliverTell
     | BeginCall
     | CancelServed

@@ -72,12 +72,26 @@ class Offer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Import paths below which it starts classes by order; none: it takes no orders."""
 
 
+class Lead(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A node's part in leading: whether it stands by, and whose agents it leads, in which term."""
+
+    stands_by: bool = False
+    term: Count = 0
+    """Number of its lead, above those of all leads that it knew; 0: it leads nobody."""
+    took: tuple[NodeId, ...] = ()
+    """Nodes that led before, which it has taken over from."""
+    follows: tuple[tuple[NodeId, Count], ...] = ()
+    """Nodes that lead, of whose plans it has a copy; with the version of that, once the node is lost, else 0."""
+
+
 class Surroundings(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What else is at a node: roles, the patterns that each group of agents listens to, and what the node offers."""
+    """What else is at a node: roles, the patterns that each group of agents listens to, what the node offers, and its
+    part in leading."""
 
     roles: tuple[Text, ...] = ()
     groups: dict[Text, tuple[Text, ...]] = {}
     offer: Offer = Offer()
+    lead: Lead = Lead()
 
 
 class NamesFrame(Frame, frozen=True, tag=3):

@@ -7,12 +7,15 @@ called at `next_tick` at the latest.
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
+from msgspec import structs
+
 from three_mode.cluster.core.actions import (
     Action,
     DeliverTell,
     EndAgents,
     FramesMissing,
     GrantParts,
+    LeadSaid,
     PeerChanged,
     SendPacket,
     TellLost,
@@ -35,6 +38,7 @@ from three_mode.cluster.core.frames import (
     FailFrame,
     HeartbeatFrame,
     LargeCastFrame,
+    Lead,
     LeaveFrame,
     LostCastFrame,
     NamesFrame,
@@ -50,6 +54,7 @@ from three_mode.cluster.core.frames import (
     TipFrame,
 )
 from three_mode.cluster.core.large import LargeFrames
+from three_mode.cluster.core.leads import Leads
 from three_mode.cluster.core.links import ACK_EVERY, FrameNote, LinkIn, LinkOut, Note, PieceNote, Range
 from three_mode.cluster.core.names import NamesOf, OwnNames
 from three_mode.cluster.core.peers import NodePeer, Peers
@@ -84,6 +89,7 @@ class ClusterNode:
         self.ask, self.tell, self.cancel, self.grant = calling.ask, calling.tell, calling.cancel, calling.grant
         self.answer, self.part, self.end, self.fail = calling.answer, calling.part, calling.end, calling.fail
         self._shown = ShownNames(self.own, self.names, self.peers)
+        self.leads = Leads(id, name, self.names, self.peers)
         self._away: deque[tuple[float, tuple[Claim, ...]]] = deque()
         self._next_heartbeat = now
         self._next_silence = float("inf")
@@ -155,8 +161,14 @@ class ClusterNode:
             self._away.append((now + self.timing.away, tuple(self.own.claims[name] for name in names)))
 
     def surround(self, around: Surroundings) -> None:
-        """Set the roles here, and the patterns of each group."""
-        self.own.surround(around)
+        """Set the roles here, the patterns of each group, and what this node offers."""
+        self.own.surround(structs.replace(around, lead=self.leads.own))
+
+    def set_lead(self, lead: Lead) -> None:
+        """Set the part of this node in leading."""
+        self.leads.own = lead
+        self.leads.heard(self.id, lead.took)
+        self.surround(self.own.around)
 
     def owner(self, name: str) -> str | None:
         """Return the node that has an agent which is not here."""
@@ -193,18 +205,27 @@ class ClusterNode:
 
     def _names_changed(self, now: float, node: str, frame: NamesFrame) -> None:
         view = self.view(node)
+        before = view.around.lead
         if frame.version > view.version and view.change(frame):
             self._claimed(node, frame.claims, [*frame.removed, *(claim.name for claim in frame.claims)])
             self._show_surroundings(node)
+            self._hear_lead(node, before)
         else:
             self._want_names(now, node, frame.version)
 
     def _names_part(self, node: str, frame: NamesPartFrame) -> None:
         view = self.view(node)
-        before = set(view.claims)
+        before, lead = set(view.claims), view.around.lead
         if view.part(frame):
             self._claimed(node, view.claims.values(), before.union(view.claims))
             self._show_surroundings(node)
+            self._hear_lead(node, lead)
+
+    def _hear_lead(self, node: str, before: Lead) -> None:
+        lead = self.view(node).around.lead
+        if lead != before:
+            self.leads.heard(node, lead.took)
+            self._actions.append(LeadSaid(node))
 
     def _want_names(self, now: float, node: str, version: int) -> None:
         view = self.view(node)
@@ -229,6 +250,7 @@ class ClusterNode:
             view = self.view(node)
             self._claimed(node, view.claims.values(), view.claims)
             self._show_surroundings(node)
+            self._hear_lead(node, Lead())
         elif change.state in ("lost", "left"):
             self._cut(now, node, f"node {change.name} {'left' if change.state == 'left' else 'is lost'}")
             self._show(self.view(node).claims)

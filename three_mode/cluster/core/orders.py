@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from three_mode.cluster.core.frames import Count, Text
+from three_mode.cluster.core.frames import Count, NodeId, Text
 from three_mode.errors import ThreeModeError
 
 ORDER = "order"  # topic of an order
@@ -46,6 +46,8 @@ class PlaceOrder(msgspec.Struct, frozen=True, array_like=True, tag="place", gc=F
     """Whether they get a host of their own, as models do."""
     back: bool = False
     """Whether they come back from a node that is lost: each by its policy, and not all or none."""
+    took: tuple[NodeId, ...] = ()
+    """Nodes that led before, which the one that orders has taken over from."""
 
 
 class AgentsOrder(msgspec.Struct, frozen=True, array_like=True, tag="agents", gc=False):
@@ -74,7 +76,30 @@ class EndedOrder(msgspec.Struct, frozen=True, array_like=True, tag="ended", gc=F
     """Whether they are to be placed again."""
 
 
-Order = PlaceOrder | AgentsOrder | EndedOrder
+class CopyOrder(msgspec.Struct, frozen=True, array_like=True, tag="copy", gc=False):
+    """To one that stands by: what of this node's plan has changed since version `base`; 0: all of it."""
+
+    number: Count
+    name: Text
+    """Name of the node that leads."""
+    term: Count
+    took: tuple[NodeId, ...]
+    base: Count
+    version: Count
+    change: bytes
+    """A PlanChange."""
+    final: bool = False
+    """Whether that node leads no longer: to the one that leads in its place."""
+
+
+class LeadOrder(msgspec.Struct, frozen=True, array_like=True, tag="lead", gc=False):
+    """To one that stands by: lead in place of this node, whose plan you have in this version."""
+
+    number: Count
+    version: Count
+
+
+Order = PlaceOrder | AgentsOrder | EndedOrder | CopyOrder | LeadOrder
 
 
 class Placed(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -98,6 +98,11 @@ class Peers:
         peer = self._all.get(node)
         return peer is not None and peer.state <= SUSPECTED and peer.named
 
+    def knows(self, node: str) -> bool:
+        """Return whether a node is known, and has not left."""
+        peer = self._all.get(node)
+        return peer is not None and peer.state != LEFT
+
     def knows_as_left(self, node: str) -> bool:
         """Return whether a node has left: what still comes from it is late."""
         peer = self._all.get(node)

@@ -5,7 +5,7 @@ An order whose answer was lost on the way, or is late, is given again under its 
 cannot hear itself over the network: then the silence of the others says nothing about them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -23,7 +23,8 @@ from three_mode.cluster.core.orders import (
     read_placed,
 )
 from three_mode.cluster.core.peers import HERE
-from three_mode.cluster.core.plan import Move, PlacementPlan, PlacingNode
+from three_mode.cluster.core.plan import PlacementPlan
+from three_mode.cluster.core.planned import Move, PlacingNode
 
 MOVE_WITHIN = 30.0  # seconds after which an order that moves agents is given again to a node that does not answer
 _BURY_WITHIN = 10.0
@@ -142,6 +143,19 @@ class Placing:
             if gone:
                 self._events.append(GoneForGood(tuple(gone), change.name))
 
+    def look_for_nodes(self, names: Mapping[str, str]) -> None:
+        """Note which nodes of the plan, which was another one's, cannot be reached from here. `names`: of some that may
+        be forgotten here."""
+        peers, plan = self._core.peers, self.plan
+        nodes = {agent.node for agent in plan.agents.values()} - {"", self._core.id}
+        for node in nodes:
+            if not peers.reachable(node):
+                name = names.get(node) or peers.name(node)
+                plan.lost(node, name)
+                gone = plan.forgotten(node) if not peers.knows(node) else []
+                if gone:
+                    self._events.append(GoneForGood(tuple(gone), name))
+
     # orders -----------------------------------------------------------------------------------------------------------
     def give(self, now: float, node: str, order: Order, within: float, moves: str | None = None) -> None:
         """Give an order to a node, or to this one. It ends once, with OrderDone."""
@@ -153,8 +167,10 @@ class Placing:
             self._events.append(OrderHere(order, within))
 
     def _ask(self, now: float, given: _Given) -> None:
-        within = max(0.001, given.ends - now)
-        self._calls[self._core.ask(now, given.node, "", ORDER, encode_order(given.order), within)] = given
+        within, order = max(0.001, given.ends - now), given.order
+        if isinstance(order, PlaceOrder):
+            order = msgspec.structs.replace(order, took=self._core.leads.own.took)
+        self._calls[self._core.ask(now, given.node, "", ORDER, encode_order(order), within)] = given
 
     def result(self, now: float, action: CallAnswered | CallFailed) -> bool:
         """Take the end of a call; return whether it was one of an order."""

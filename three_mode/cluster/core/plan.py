@@ -8,86 +8,19 @@ node, should that come back. The names that nodes show have the last word on whe
 its node was away is buried there, and ended when the node is back.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from three_mode.agents.supervisor.placement import place
-from three_mode.cluster.core.frames import Offer
 from three_mode.cluster.core.orders import PlaceOrder
+from three_mode.cluster.core.plan_log import PlanChange, PlanCopy, PlanLog
+from three_mode.cluster.core.planned import Move, PlacingNode, PlannedAgent, PlannedGroup
 from three_mode.errors import ConfigurationError
 
 _SLOTS = 256  # hosts of one node that count
 _AGAIN, _AGAIN_AT_MOST = 0.25, 5.0  # seconds until an order that failed is given to some node again
 _BURIED = 1024  # nodes for which stopped agents are remembered
-
-
-class PlacingNode(msgspec.Struct, frozen=True):
-    """A node that can be asked to run agents: another one, or this one."""
-
-    id: str
-    name: str
-    offer: Offer
-    agents: int
-    """Number of its agents."""
-
-
-class Move(msgspec.Struct, frozen=True):
-    """Give this order to a node: these agents of a group are waiting."""
-
-    node: str
-    group: str
-    numbers: tuple[int, ...]
-    origin: str
-    """Name of the node that they were at."""
-
-
-@dataclass(slots=True)
-class PlannedGroup:
-    """A group that is placed by order. `order` is what each node gets, besides the numbers."""
-
-    order: PlaceOrder
-    only: str = ""
-    """Node whose process alone has the class; empty: none."""
-    next_number: int = 0
-    size: int = 0
-    """Number of its agents."""
-    barred: set[str] = field(default_factory=set)
-    """Nodes that have said that they cannot run it."""
-    failures: int = 0
-    not_before: float = 0.0
-    stranded: bool = False
-    """Whether agents wait for which there is no node."""
-
-    def may_be_on(self, node: PlacingNode, on: Sequence[str], me: str) -> bool:
-        """Return whether agents of the group may be placed on a node; `on`: names or labels of nodes, or none."""
-        if not is_one_of(node, on) or node.id in self.barred or (self.only and node.id != self.only):
-            return False
-        return node.id == me or allows(node.offer, self.order.module)
-
-
-@dataclass(slots=True)
-class PlannedAgent:
-    """One agent."""
-
-    group: str
-    index: int
-    """Its number in the group."""
-    on: tuple[str, ...] = ()
-    """Names or labels of the nodes that may run it; none: all that may run its class."""
-    node: str = ""
-    """Node that it is at, or ordered from; empty: it is waiting."""
-    order: int = 0
-    """Number of the order that is being done; 0: none."""
-    spawning: bool = True
-    """Whether its first order is given by a spawn, which places it again itself."""
-    origin: str = ""
-    """Name of the lost node that it was at."""
-    last: int = 0
-    """Number of the order by which it is at its node; 0: that node has shown it by itself."""
-    haunts: frozenset[str] = frozenset()
-    """Nodes that were lost with it, and may still have it when they are back."""
 
 
 class PlacementPlan:
@@ -97,6 +30,7 @@ class PlacementPlan:
         self.me = me
         self.groups: dict[str, PlannedGroup] = {}
         self.agents: dict[str, PlannedAgent] = {}
+        self.log = PlanLog()
         self._buried: dict[str, dict[str, int]] = {}  # node -> agent -> number up to which its orders are void
 
     # spawns -----------------------------------------------------------------------------------------------------------
@@ -111,11 +45,12 @@ class PlacementPlan:
             )
         if count:
             self.groups[order.group] = group
-        group.only = only
+        group.only, group.own = only, True
         begin = max(first, group.next_number)
         group.next_number, group.size = begin + count, group.size + count
         for number in range(begin, begin + count):
             self.agents[f"{order.group}/{number}"] = PlannedAgent(order.group, number, tuple(on))
+        self.log.note(order.group, *(f"{order.group}/{number}" for number in range(begin, begin + count)))
         return range(begin, begin + count)
 
     def spread(
@@ -137,17 +72,19 @@ class PlacementPlan:
 
     def spawned(self, names: Iterable[str]) -> None:
         """Note that a spawn has made its agents: from now on they come back by themselves."""
-        for name in names:
-            if name in self.agents:
-                self.agents[name].spawning = False
+        known = [name for name in names if name in self.agents]
+        for name in known:
+            self.agents[name].spawning = False
+        self.log.note(*known)
 
     # orders -----------------------------------------------------------------------------------------------------------
     def ordered(self, names: Iterable[str], node: str, number: int) -> None:
         """Note that agents are ordered from a node."""
-        for name in names:
-            if name in self.agents:
-                agent = self.agents[name]
-                agent.node, agent.order, agent.last = node, number, number
+        known = [name for name in names if name in self.agents]
+        for name in known:
+            agent = self.agents[name]
+            agent.node, agent.order, agent.last = node, number, number
+        self.log.note(*known)
 
     def done(self, number: int, owner: Callable[[str], str | None]) -> list[str]:
         """Note that an order is done; return its agents. Those that another node shows are there."""
@@ -156,6 +93,7 @@ class PlacementPlan:
             agent = self.agents[name]
             self.groups[agent.group].failures = agent.order = 0
             _is_at(agent, owner(name) or agent.node)
+        self.log.note(*names)
         return names
 
     def failed(self, now: float, number: int) -> list[str]:
@@ -165,6 +103,7 @@ class PlacementPlan:
             agent = self.agents[name]
             agent.haunts |= {agent.node}
             agent.node, agent.order = "", 0
+        self.log.note(*names)
         for group in {self.agents[name].group for name in names}:
             planned = self.groups[group]
             planned.not_before = now + min(_AGAIN_AT_MOST, _AGAIN * 2**planned.failures)
@@ -175,6 +114,7 @@ class PlacementPlan:
         """Note that a node cannot run a group."""
         if group in self.groups:
             self.groups[group].barred.add(node)
+            self.log.note(group)
 
     def _of(self, number: int) -> list[str]:
         return [name for name, agent in self.agents.items() if agent.order == number and number]
@@ -188,6 +128,7 @@ class PlacementPlan:
                 agent.node, agent.order, agent.origin = "", 0, name
                 agent.haunts |= {node}
                 waiting.append(own)
+        self.log.note(*waiting)
         return waiting
 
     def forgotten(self, node: str) -> list[str]:
@@ -197,15 +138,16 @@ class PlacementPlan:
         return gone
 
     def comes_back(self, agent: PlannedAgent) -> bool:
-        """Return whether the policy of an agent lets it come back elsewhere."""
-        return self.groups[agent.group].order.policy.strategy != "temporary"
+        """Return whether an agent may come back elsewhere: its policy lets it, and its class is there."""
+        group = self.groups[agent.group]
+        return group.order.policy.strategy != "temporary" and group.only in ("", self.me)
 
     def shown(self, node: str, names: Iterable[str]) -> None:
         """Note that a node shows agents as its own, and no other has later ones."""
         for name in names:
             agent = self.agents.get(name)
-            if agent is not None and not agent.order:
-                _is_at(agent, node)
+            if agent is not None and not agent.order and _is_at(agent, node):
+                self.log.note(name)
 
     def due(
         self, now: float, nodes: Sequence[PlacingNode], owner: Callable[[str], str | None]
@@ -221,6 +163,7 @@ class PlacementPlan:
             found = owner(name)
             if found is not None:
                 _is_at(agent, found)
+                self.log.note(name)
             elif self.groups[agent.group].not_before <= now:
                 waiting.setdefault((agent.group, agent.origin, agent.on), []).append(agent.index)
         moves, stranded = [], []
@@ -242,6 +185,7 @@ class PlacementPlan:
         if again:
             for name in mine:
                 self.agents[name].node, self.agents[name].order = "", 0
+            self.log.note(*mine)
         return mine
 
     def remove(self, names: Iterable[str]) -> None:
@@ -251,6 +195,7 @@ class PlacementPlan:
             if agent is None:
                 continue
             self.groups[agent.group].size -= 1
+            self.log.note(name, agent.group)
             if not self.groups[agent.group].size:
                 del self.groups[agent.group]
 
@@ -260,6 +205,7 @@ class PlacementPlan:
             self._buried.setdefault(node, {}).update(dict.fromkeys(names, number))
             while len(self._buried) > _BURIED:
                 del self._buried[next(iter(self._buried))]
+            self.log.note()
 
     @property
     def graveyards(self) -> list[str]:
@@ -278,21 +224,60 @@ class PlacementPlan:
                 del graves[name]
         if not graves:
             self._buried.pop(node, None)
+        self.log.note()
+
+    # copies -----------------------------------------------------------------------------------------------------------
+    def change(self, since: int) -> tuple[int, PlanChange]:
+        """Return what has changed since a version, and that version; all of it, and 0, where that is not known."""
+        keys = self.log.since(since)
+        if keys is None:
+            return 0, PlanChange(self.groups, self.agents, graves=self._buried)
+        groups = {key: self.groups[key] for key in keys if key in self.groups}
+        agents = {key: self.agents[key] for key in keys if key in self.agents}
+        gone = tuple(key for key in keys if key not in groups and key not in agents)
+        return since, PlanChange(groups, agents, gone, self._buried)
+
+    def take_over(self, copy: PlanCopy, without: Collection[str] = ()) -> list[str]:
+        """Take the agents of another node's plan into this one, but those in `without`; return them. What that node had
+        ordered and not heard of is waiting now; a spawn that it had begun goes on."""
+        taken = []
+        for name, agent in copy.agents.items():
+            given = copy.groups.get(agent.group)
+            if name in self.agents or name in without or given is None:
+                continue
+            group = self.groups.get(agent.group)
+            if group is None:
+                group = self.groups[agent.group] = msgspec.structs.replace(
+                    given, size=0, failures=0, not_before=0.0, stranded=False, own=False
+                )
+            elif (group.order.module, group.order.kind) != (given.order.module, given.order.kind):
+                continue
+            group.next_number = max(group.next_number, given.next_number)
+            group.size += 1
+            if agent.order:
+                agent.haunts |= {agent.node}
+                agent.node, agent.order = "", 0
+            agent.spawning = False
+            self.agents[name] = agent
+            taken.append(name)
+        for node, graves in copy.graves.items():
+            if node != self.me:
+                self._buried.setdefault(node, {}).update(graves)
+        self.log.note(*taken, *{self.agents[name].group for name in taken})
+        return taken
+
+    def clear(self) -> None:
+        """Forget all: another node leads these agents."""
+        self.log.note(*self.groups, *self.agents)
+        for table in (self.groups, self.agents, self._buried):
+            table.clear()
 
 
-def _is_at(agent: PlannedAgent, node: str) -> None:
-    """Note that a node has an agent, which may be another one than it was ordered from."""
+def _is_at(agent: PlannedAgent, node: str) -> bool:
+    """Note that a node has an agent, which may be another one than it was ordered from; return whether that is new."""
+    new = agent.node != node or node in agent.haunts
     if agent.node != node:
         agent.node, agent.last = node, 0
     if node in agent.haunts:
         agent.haunts -= {node}
-
-
-def is_one_of(node: PlacingNode, on: Sequence[str]) -> bool:
-    """Return whether a node has one of these names or labels; all nodes are, where there are none."""
-    return not on or node.name in on or not set(on).isdisjoint(node.offer.labels)
-
-
-def allows(offer: Offer, module: str) -> bool:
-    """Return whether a node starts classes of a module by order."""
-    return any(module == path or module.startswith(f"{path}.") for path in offer.allow)
+    return new
