@@ -63,7 +63,7 @@ async def test_a_program_has_all_verbs_and_leaves_nothing(city: City) -> None:
             await scouts[1].tell(Scout.take, 1)
         assert [letter.to for letter in member.dead_letters()] == ["scout/1"]
     await until(lambda: all(one.kind == "node" for one in city.here.nodes()))
-    assert set(running_buses()) == buses
+    assert set(running_buses()) <= buses
 
 
 async def test_tables_show_the_agents_of_all_nodes_and_say_which_node_is_silent(city: City) -> None:

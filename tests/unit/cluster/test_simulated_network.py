@@ -4,11 +4,12 @@ Faults that are planted in the core show that the checker finds them.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.support.cluster.histories import Histories, histories
 from tests.support.cluster.simulation import Broken, History, LongHistory
 from three_mode.cluster.core.calling import Calling
 from three_mode.cluster.core.calls import OutCalls
@@ -26,25 +27,19 @@ LONG_HISTORIES = 1_000  # in which nodes are stopped until the others forget the
 ENOUGH = 600  # histories in which a planted fault shows
 
 
-def play(seed: int, kind: type[History] = History) -> None:
-    """Play one history; a failure says how to repeat it."""
-    try:
-        kind(seed).run()
-    except Broken as broken:
-        name = kind.__name__
-        line = f"python -c 'from tests.support.cluster.simulation import {name}; {name}({seed}).run()'"
-        pytest.fail(f"seed {seed}: {broken}\nto repeat it: {line}")
+@pytest.fixture(scope="module")
+def many() -> Iterator[Histories]:
+    with histories() as played:
+        yield played
 
 
 @pytest.mark.parametrize("first", range(0, HISTORIES, CHUNK))
-def test_the_promises_hold_in_every_history(first: int) -> None:
-    for seed in range(first, first + CHUNK):
-        play(seed)
+def test_the_promises_hold_in_every_history(many: Histories, first: int) -> None:
+    many.hold(History, range(first, first + CHUNK))
 
 
-def test_the_promises_hold_where_nodes_are_stopped_for_long() -> None:
-    for seed in range(LONG_HISTORIES):
-        play(seed, LongHistory)
+def test_the_promises_hold_where_nodes_are_stopped_for_long(many: Histories) -> None:
+    many.hold(LongHistory, range(LONG_HISTORIES))
 
 
 def test_a_seed_is_the_same_history_each_time() -> None:

@@ -4,11 +4,12 @@ Faults that are planted in the plan show that the checker finds them.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.support.cluster.histories import Histories, histories
 from tests.support.cluster.placing import PlacedHistory
 from tests.support.cluster.simulation import Broken
 from three_mode.cluster.core.names import OwnNames
@@ -21,14 +22,15 @@ CHUNK = 250
 ENOUGH = 250  # histories in which a planted fault shows
 
 
+@pytest.fixture(scope="module")
+def many() -> Iterator[Histories]:
+    with histories() as played:
+        yield played
+
+
 @pytest.mark.parametrize("first", range(0, HISTORIES, CHUNK))
-def test_the_promises_hold_in_every_history(first: int) -> None:
-    for seed in range(first, first + CHUNK):
-        try:
-            PlacedHistory(seed).run()
-        except Broken as broken:
-            line = f"python -c 'from tests.support.cluster.placing import PlacedHistory; PlacedHistory({seed}).run()'"
-            pytest.fail(f"seed {seed}: {broken}\nto repeat it: {line}")
+def test_the_promises_hold_in_every_history(many: Histories, first: int) -> None:
+    many.hold(PlacedHistory, range(first, first + CHUNK))
 
 
 def test_histories_have_what_they_are_for() -> None:
