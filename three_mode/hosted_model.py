@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from three_mode.agents.handlers.declare import begins
 from three_mode.agents.model import Model, ModelSource
 from three_mode.agents.runtime.requests import Parts
-from three_mode.connection import LLMConnection
+from three_mode.connection import ConnectionFigures, LLMConnection
 from three_mode.errors import ConfigurationError
 from three_mode.host_connection import observed_by, read_model
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest
@@ -89,6 +89,11 @@ class HostedModel(Model):
             within=self._within(request.within),
             extra=request.extra,
         )
+
+    async def connection_figures(self) -> ConnectionFigures | None:
+        """Tokens, money and engine of the connection behind the model; None while it is made."""
+        connection = getattr(self, "_connection", None)
+        return None if connection is None else await connection.figures()
 
     def _within(self, asked: float | None) -> float | None:
         remaining = self.remaining()

@@ -136,9 +136,13 @@ async def answer(talks: ConversationBackend, method: str, path: str, query: byte
     name, _, rest = path.removeprefix(PATH).strip("/").partition("/")
     if method == "POST" and not name:
         return await _create(talks, _object(body))
-    if not name or rest not in ("", "items"):
+    if not name or rest not in ("", "items", "fork"):
         raise LookupError
     talk = await talks.open(name)
+    if method == "POST" and rest == "fork":
+        forked = _ID + secrets.token_hex(24)
+        await talk.fork(forked)
+        return await _described(talks, forked)
     if method == "GET" and rest == "items":
         return page_of(items_of(await talk.messages()), query)
     if method == "GET" and not rest:

@@ -9,6 +9,7 @@ from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.host.llm_events import LLMEventForwarder
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.a2a_reports import a2a_reports
+from three_mode.agents.runtime.figures_reports import figures_reports
 from three_mode.agents.runtime.gather_server import GatherServer
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.reports import Meter, agent_report, host_report
@@ -18,6 +19,7 @@ from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import reload
 from three_mode.agents.wire.orders import (
     A2AReport,
+    FiguresReport,
     HostSettled,
     LLMEventsOrder,
     NamesOrder,
@@ -61,6 +63,7 @@ class HostService:
             "tools": self._on_tools,
             "a2a": self._on_a2a,
             "models": self._on_models,
+            "figures": self._on_figures,
             "llm_events": self._on_llm_events,
         }
 
@@ -148,6 +151,9 @@ class HostService:
         verbs = specs_of(Model).keys()
         roles = self._population.roles.items()
         return [role for role, actors in roles if any(not verbs.isdisjoint(actor.specs) for actor in actors)]
+
+    async def _on_figures(self, _: Request) -> list[FiguresReport]:
+        return await figures_reports(self._population)
 
     async def _on_llm_events(self, request: Request) -> None:
         order: LLMEventsOrder = _llm_events(request.raw)

@@ -1,0 +1,1 @@
+"""The page: what agents, models and money do, live, for people."""
