@@ -1,5 +1,7 @@
 """Figures of one connection at one moment: what a page, or another process, shows of it. Nobody outside is asked."""
 
+import os
+import secrets
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -12,6 +14,7 @@ from three_mode.policies import SpendingLedger
 from three_mode.policies.budget import SpendingRow
 from three_mode.policies.limiter import LimiterStanding
 
+_PROCESS = secrets.token_hex(8)
 MOST_ROWS = 200  # of spending, and of the models that calls went to: figures travel, and a page shows no more
 
 
@@ -44,6 +47,7 @@ class ModelCalls(Struct, frozen=True, kw_only=True):
 class ConnectionFigures(Struct, frozen=True, kw_only=True):
     """What one connection has to say."""
 
+    source: str = ""  #: which connection it is, so that figures that come by two ways count once
     models: tuple[LocalFigures, ...] = ()  #: loaded models of this computer
     spending: tuple[SpendingRow, ...] = ()  #: tokens and money since the connection was made
     calls: tuple[ModelCalls, ...] = ()
@@ -59,6 +63,7 @@ def figures_of(
     """The figures. `report` is one by model."""
     calls = sorted(report.by_model.rows.items(), key=lambda item: -item[1].requests)[:MOST_ROWS]
     return ConnectionFigures(
+        source=f"{_PROCESS}-{os.getpid()}-{id(ledger):x}",
         models=tuple(LocalFigures(name=name, statistics=each) for name, each in models),
         spending=tuple(ledger.rows(MOST_ROWS)),
         calls=tuple(_calls(name, sums) for name, sums in calls),

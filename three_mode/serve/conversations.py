@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from three_mode.connection import LLMConnection
 from three_mode.conversations import Conversations, Talk, TalkStream
 from three_mode.errors import InvalidRequest, NoSuchConversation, UnsupportedParameter
 from three_mode.events.hub import ConnectionHub
@@ -73,6 +74,11 @@ class ConversationBackend:
     def ruled(self, rule: ModelRule) -> "ConversationBackend":
         """The same, for clients who may name what this rule says."""
         return ConversationBackend(self._connected.ruled(rule), self.talks)
+
+    @property
+    def connection(self) -> LLMConnection:
+        """The connection that is handed out."""
+        return self._connected.connection
 
     @property
     def event_hub(self) -> ConnectionHub:

@@ -3,10 +3,13 @@
 from typing import Any
 
 import three_mode
+from three_mode.connection import LLMConnection
 from three_mode.page.content import PageContent
-from three_mode.page.feed import Feed
+from three_mode.page.feed import Feed, PageView
 from three_mode.page.system import System
 from three_mode.page.views.map import MapView
+from three_mode.page.views.models import ModelsView
+from three_mode.serve.conversations import ConversationBackend
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.faults import EndpointFault, fault
 
@@ -17,7 +20,10 @@ class LivePage:
     def __init__(self, endpoint: EndpointState, content: PageContent) -> None:
         self.endpoint, self.content = endpoint, content
         self.system = None if content.bus is None else System(content.bus)
-        self.feed = Feed([] if self.system is None else [MapView(self.system)])
+        views: list[PageView] = [ModelsView(connection_of(endpoint.backend), content.bus)]
+        if self.system is not None:
+            views.append(MapView(self.system))
+        self.feed = Feed(views)
 
     @property
     def may_steer(self) -> bool:
@@ -32,6 +38,8 @@ class LivePage:
             "recording": "" if self.content.recording is None else self.content.recording.name,
             "version": three_mode.__version__,
             "may_steer": self.may_steer,
+            "keeps_talks": isinstance(self.endpoint.backend, ConversationBackend),
+            "keyed": bool(self.endpoint.options.api_keys),
             "views": sorted(self.feed.views),
         }
 
@@ -40,6 +48,12 @@ def live_page(endpoint: EndpointState) -> LivePage:
     """The page of an endpoint that has one, for `EndpointState.shared`."""
     assert endpoint.page is not None
     return LivePage(endpoint, endpoint.page)
+
+
+def connection_of(backend: object) -> LLMConnection | None:
+    """The connection behind an endpoint, where it hands out one."""
+    found = getattr(backend, "connection", None)
+    return found if isinstance(found, LLMConnection) else None
 
 
 def no_page() -> EndpointFault:

@@ -8,13 +8,6 @@ const MOST = 100;
 const LONGEST_TITLE = 80;
 const PAGE = 100;
 
-// Whether the endpoint keeps conversations.
-export async function keepsTalks() {
-  const reply = await fetch(`${PATH}/conv_`, {credentials: "same-origin"});
-  const found = await reply.json().catch(() => null);
-  return reply.ok || (found?.error?.code ?? "no_such_path") !== "no_such_path";
-}
-
 // Those that this browser knows, the latest first: [{id, title, model}].
 export function known() {
   try {

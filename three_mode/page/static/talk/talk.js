@@ -35,16 +35,16 @@ export class Talk {
     this.changed();
   }
 
-  // Asks what there is to talk to, and with.
-  async begin() {
-    const [models, tools, keeps] = await Promise.allSettled([ask("GET", "/v1/models"), toolsThere(), kept.keepsTalks()]);
+  // Asks what there is to talk to, and with. `keeps`: whether the endpoint keeps conversations.
+  async begin(keeps) {
+    const [models, tools] = await Promise.allSettled([ask("GET", "/v1/models"), toolsThere()]);
     if (models.status === "fulfilled") {
       this.models = models.value.data.map((model) => model.id);
       this.model ||= this.models[0] ?? "";
     } else this.problem = models.reason.message;
     this.tools = tools.value ?? [];
-    this.keeps = keeps.value ?? false;
-    this.known = this.keeps ? kept.known() : [];
+    this.keeps = keeps;
+    this.known = keeps ? kept.known() : [];
     this.changed();
   }
 

@@ -7,7 +7,11 @@
 //   needs     whether there is anything to show: needs(about)
 //   View      component; its property `rest` is the rest of the address
 import {MapView} from "./map.js";
+import {ModelsView} from "./models.js";
+import {TalkView} from "./talk.js";
 
 export const views = [
   {name: "map", title: "Map", at: ["map"], agentOf: (rest) => rest || null, needs: (about) => about.bus, View: MapView},
+  {name: "talk", title: "Talk", needs: (about) => about.bus, View: TalkView},
+  {name: "models", title: "Models and money", at: ["models"], needs: (about) => about.bus, View: ModelsView},
 ];

@@ -7,7 +7,7 @@ from tests.support.page.model_cast import Payer
 from three_mode import LLMConnection, LLMRequest, Orchestrator
 from three_mode.agents import HostOptions, OrchestratorOptions
 from three_mode.options import Account, ConnectionOptions, Policies
-from three_mode.page.models_collector import HERE, ModelsCollector
+from three_mode.page.views.models import HERE, ModelsView
 from three_mode.policies import Budget
 from three_mode.testing import Answer, ScriptedProvider
 
@@ -26,19 +26,19 @@ async def test_models_and_money_of_all_processes_of_a_bus() -> None:
             accounts={"openai": Account(api_key="k", base_url=provider.url + "/v1")},
         )
         async with Orchestrator(hosts=2, llm=options, policies=Policies(budgets=BUDGETS), options=PATIENT) as orc:
-            collector = ModelsCollector(orc.llm, orc.bus)
-            nothing = await collector.read(within=20)
+            view = ModelsView(orc.llm, orc.bus)
+            nothing = await view.read(within=20)
             assert (nothing.models, nothing.total.calls, nothing.silent) == ((), 0, ())
             payers = await orc.spawn(Payer, 2, name="payer")
             await orc.model("tiny", name="brain", within=60)
             await payers[0].ask(Payer.pay, "gpt-5", "job", within=20)
             await payers[1].ask(Payer.pay, "agent:brain", within=20)
             await orc.llm.chat_completion(request("gpt-5"))
-            await collector.read(within=20)
+            await view.read(within=20)
             async with orc.llm.stream(request("agent:brain", "Repeat: a b c d e f", 32)) as chunks:
                 async for _ in chunks:
                     pass
-            message = await collector.read(within=20)
+            message = await view.read(within=20)
     (tiny,) = message.models
     assert (tiny.name, tiny.agent, tiny.finished, tiny.running) == ("tiny", "brain/0", 2, 0)
     assert tiny.where not in ("", HERE)
@@ -68,7 +68,7 @@ async def test_a_connection_alone_shows_breakers_and_its_own_models() -> None:
             for _ in range(5):
                 await asyncio.gather(llm.chat_completion(request("m")), return_exceptions=True)
             await llm.chat_completion(request("tiny"))
-            message = await ModelsCollector(llm, None).read()
+            message = await ModelsView(llm, None).read()
     assert [(row.target, row.state, row.where) for row in message.breakers] == [("openai/m", "open", HERE)]
     assert 0 < message.breakers[0].seconds <= 60
     (tiny,) = message.models
