@@ -6,12 +6,16 @@
 //   agentOf   the agent that the rest of the address names
 //   needs     whether there is anything to show: needs(about)
 //   View      component; its property `rest` is the rest of the address
+import {EventsView} from "./events.js";
 import {MapView} from "./map.js";
 import {ModelsView} from "./models.js";
 import {TalkView} from "./talk.js";
 
+const hasBus = (about) => about.bus;
+
 export const views = [
-  {name: "map", title: "Map", at: ["map"], agentOf: (rest) => rest || null, needs: (about) => about.bus, View: MapView},
-  {name: "talk", title: "Talk", needs: (about) => about.bus, View: TalkView},
-  {name: "models", title: "Models and money", at: ["models"], needs: (about) => about.bus, View: ModelsView},
+  {name: "map", title: "Map", at: ["map", "flows", "agent"], agentOf: (rest) => rest || null, needs: hasBus, View: MapView},
+  {name: "events", title: "Events", at: ["events"], needs: hasBus, View: EventsView},
+  {name: "talk", title: "Talk", needs: hasBus, View: TalkView},
+  {name: "models", title: "Models and money", at: ["models"], needs: hasBus, View: ModelsView},
 ];
