@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from three_mode.agents.handlers.declare import begins
 from three_mode.agents.model import Model, ModelSource
 from three_mode.agents.runtime.requests import Parts
-from three_mode.connection import ConnectionFigures, LLMConnection
+from three_mode.connection import LLMConnection
 from three_mode.errors import ConfigurationError
 from three_mode.host_connection import observed_by, read_model
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from three_mode.agents.handlers.tracing import Tracer
     from three_mode.channels.local.channel import LocalAnswers
     from three_mode.channels.local.streams import LocalBatches
+    from three_mode.connection import ConnectionFigures
 
 # A request, the model's name and the seconds it has: the answer in batches of chunks, which its reader closes.
 Batches = Callable[[LLMRequest, str, float | None], "LocalBatches | AsyncGenerator[list[Chunk], None]"]
@@ -90,7 +91,7 @@ class HostedModel(Model):
             extra=request.extra,
         )
 
-    async def connection_figures(self) -> ConnectionFigures | None:
+    async def connection_figures(self) -> "ConnectionFigures | None":
         """Tokens, money and engine of the connection behind the model; None while it is made."""
         connection = getattr(self, "_connection", None)
         return None if connection is None else await connection.figures()

@@ -1,6 +1,7 @@
 """Spending by provider, model and label, and budgets that refuse a call that would exceed them."""
 
 from decimal import Decimal
+from heapq import nlargest
 
 from msgspec import Struct
 
@@ -150,12 +151,14 @@ class SpendingLedger:
     def rows(self, most: int = MOST) -> list[SpendingRow]:
         """The `most` rows that cost most, of equal ones those with the most calls; the others are added up in one."""
         self._add_up()
-        kept = sorted(self._tallies.known.items(), key=lambda item: (-item[1].cost, -item[1].calls))
-        rest = SpendingTally(())
-        for _, tally in kept[most:]:
-            rest.merge(tally)
-        if rest.calls:
-            kept[most:] = [((OTHERS, OTHERS, OTHERS), rest)]
+        known = self._tallies.known
+        kept = nlargest(most, known.items(), key=lambda item: (item[1].cost, item[1].calls))
+        if len(kept) < len(known):
+            shown, rest = {key for key, _ in kept}, SpendingTally(())
+            for key, tally in known.items():
+                if key not in shown:
+                    rest.merge(tally)
+            kept.append(((OTHERS, OTHERS, OTHERS), rest))
         return [
             SpendingRow(
                 provider=provider,

@@ -3,10 +3,14 @@
 import asyncio
 from decimal import Decimal
 
+import msgspec
+
 from tests.support.page.model_cast import Payer
 from three_mode import LLMConnection, LLMRequest, Orchestrator
 from three_mode.agents import HostOptions, OrchestratorOptions
 from three_mode.options import Account, ConnectionOptions, Policies
+from three_mode.page.feed import Feed
+from three_mode.page.models_view import ModelsMessage
 from three_mode.page.views.models import HERE, ModelsView
 from three_mode.policies import Budget
 from three_mode.testing import Answer, ScriptedProvider
@@ -74,3 +78,27 @@ async def test_a_connection_alone_shows_breakers_and_its_own_models() -> None:
     (tiny,) = message.models
     assert (tiny.name, tiny.where, tiny.agent, tiny.finished) == ("tiny", HERE, "", 1)
     assert {row.name: row.failed for row in message.calls}["openai/m"] == 5
+
+
+async def test_it_reads_while_somebody_looks_and_knows_no_rate_of_the_time_before() -> None:
+    async with LLMConnection() as llm:
+        await llm.chat_completion(request("tiny"))
+        feed = Feed([ModelsView(llm, None)])
+        reader = feed.open()
+        assert reader is not None
+
+        async def rate() -> float | None:
+            text = await asyncio.wait_for(reader.get(), 30)
+            assert text is not None
+            return msgspec.json.decode(text, type=ModelsMessage).models[0].tokens_per_second
+
+        feed.look(reader, ["models"])
+        assert [await rate(), await rate()] == [None, 0.0]
+        feed.look(reader, [])
+        async with asyncio.timeout(30):
+            while feed.running:  # noqa: ASYNC110  (nothing tells)
+                await asyncio.sleep(0.02)
+        feed.look(reader, ["models"])
+        assert await rate() is None
+        feed.close(reader)
+        assert feed.running == []
