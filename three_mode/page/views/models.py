@@ -22,14 +22,14 @@ WITHIN = 1.0  # seconds that a host has: one that is busy is named in the messag
 HERE = "this endpoint"
 
 
-class _Said(Struct, frozen=True):
+class ConnectionSaid(Struct, frozen=True):
     """A report of a host, with the type of its figures."""
 
     agent: str
     figures: ConnectionFigures
 
 
-_reports = decoder_for(list[_Said])
+_reports = decoder_for(list[ConnectionSaid])
 
 
 class ModelsView:
