@@ -29,7 +29,7 @@ async def test_models_and_money_of_all_processes_of_a_bus() -> None:
             config={"default_provider": "openai"},
             accounts={"openai": Account(api_key="k", base_url=provider.url + "/v1")},
         )
-        async with Orchestrator(hosts=2, llm=options, policies=Policies(budgets=BUDGETS), options=PATIENT) as orc:
+        async with Orchestrator(hosts=1, llm=options, policies=Policies(budgets=BUDGETS), options=PATIENT) as orc:
             view = ModelsView(orc.llm, orc.bus)
             nothing = await view.read(within=20)
             assert (nothing.models, nothing.total.calls, nothing.silent) == ((), 0, ())

@@ -2,11 +2,8 @@
 
 import json
 import shlex
-from base64 import b64encode
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.support.page.node import answers, needs_node
 from three_mode.errors import StreamInterrupted
@@ -17,19 +14,21 @@ pytestmark = needs_node
 
 EVERY_CUT = """
 import {EventStream} from "./page/sse.js";
-const bytes = Buffer.from(given.bytes, "base64");
-const read = (...cuts) => {
-  const events = new EventStream();
-  const ends = [...cuts, bytes.length];
-  return JSON.stringify(ends.flatMap((end, place) => events.feed(bytes.subarray(place ? ends[place - 1] : 0, end))));
-};
-const whole = read();
-const answer = {whole: JSON.parse(whole), other: []};
-for (let one = 0; one <= bytes.length; one++) {
-  if (read(one) !== whole) answer.other.push([one]);
-  for (let two = one; two <= bytes.length; two++) if (read(one, two) !== whole) answer.other.push([one, two]);
-}
-if (read(...bytes.keys()) !== whole) answer.other.push("byte by byte");
+const answer = given.map((text) => {
+  const bytes = Buffer.from(text);
+  const read = (...cuts) => {
+    const events = new EventStream();
+    const ends = [...cuts, bytes.length];
+    return JSON.stringify(ends.flatMap((end, place) => events.feed(bytes.subarray(place ? ends[place - 1] : 0, end))));
+  };
+  const whole = read();
+  const other = [];
+  for (let one = 0; one <= bytes.length; one++) {
+    for (let two = one; two <= bytes.length; two++) if (read(one, two) !== whole) other.push([one, two]);
+  }
+  if (read(...bytes.keys()) !== whole) other.push("byte by byte");
+  return {whole: JSON.parse(whole), other};
+});
 """
 
 
@@ -37,27 +36,25 @@ def event(data: str, name: str = "message", number: str = "") -> dict[str, str]:
     return {"event": name, "data": data, "id": number}
 
 
-@pytest.mark.parametrize(
-    ("text", "events"),
-    [
-        ("data: one\n\ndata:two\n\n", [event("one"), event("two")]),
-        ("data: one\r\n\r\ndata: two\r\n\r\n", [event("one"), event("two")]),
-        ("data: one\r\rdata: two\r\r", [event("one"), event("two")]),
-        ("data: a\rdata: b\r\ndata: c\n\r\n", [event("a\nb\nc")]),
-        (
-            ": alive\n\nevent: error\nid: 7\ndata: x\n\ndata:  y\n\n",
-            [event("x", "error", "7"), event(" y", number="7")],
-        ),
-        ("data\n\ndata: no end", [event("")]),
-        ("event: alone\n\nretry: 5\nother: z\ndata: x\n\n", [event("x")]),
-        ("\ufeffdata: München 東京 🛶é\n\n", [event("München 東京 🛶é")]),
-        ("data: \ufeff\n\nid: a\0b\ndata:\n\n", [event("\ufeff"), event("")]),
-    ],
-)
-def test_events_are_the_same_however_the_bytes_are_cut(text: str, events: list[dict[str, str]], tmp_path: Path) -> None:
-    found = answers(tmp_path, EVERY_CUT, {"bytes": b64encode(text.encode()).decode()})
-    assert found["whole"] == events
-    assert found["other"] == []
+STREAMS = [
+    ("data: one\n\ndata:two\n\n", [event("one"), event("two")]),
+    ("data: one\r\n\r\ndata: two\r\n\r\n", [event("one"), event("two")]),
+    ("data: one\r\rdata: two\r\r", [event("one"), event("two")]),
+    ("data: a\rdata: b\r\ndata: c\n\r\n", [event("a\nb\nc")]),
+    (
+        ": alive\n\nevent: error\nid: 7\ndata: x\n\ndata:  y\n\n",
+        [event("x", "error", "7"), event(" y", number="7")],
+    ),
+    ("data\n\ndata: no end", [event("")]),
+    ("event: alone\n\nretry: 5\nother: z\ndata: x\n\n", [event("x")]),
+    ("\ufeffdata: München 東京 🛶é\n\n", [event("München 東京 🛶é")]),
+    ("data: \ufeff\n\nid: a\0b\ndata:\n\n", [event("\ufeff"), event("")]),
+]
+
+
+def test_events_are_the_same_however_the_bytes_are_cut(tmp_path: Path) -> None:
+    found = answers(tmp_path, EVERY_CUT, [text for text, _ in STREAMS])
+    assert found == [{"whole": events, "other": []} for _, events in STREAMS]
 
 
 def test_an_event_that_never_ends_is_an_error_and_no_growing_memory(tmp_path: Path) -> None:
