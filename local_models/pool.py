@@ -10,10 +10,11 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from local_models.errors import DeadlineExceeded, ModelClosed, OutOfMemory, translate_errors
+from local_models.errors import DeadlineExceeded, LocalModelError, ModelClosed, OutOfMemory, translate_errors
 from local_models.files.catalogue import find
 from local_models.model import LocalModel
 from local_models.options import LoadOptions
+from local_models.replies import Statistics
 from local_models.transformers.address import is_hugging_face
 
 
@@ -78,6 +79,19 @@ class ModelPool:
     def used_bytes(self) -> int:
         """Bytes of the budget that loaded and loading models take."""
         return self._used
+
+    async def statistics(self) -> dict[str, Statistics]:
+        """Returns those of each loaded model, by its name. No model is loaded or kept for it; one that ends meanwhile,
+        or does not answer, is left out."""
+        there = {name: entry.model for name, entry in self._places.items() if entry.model is not None}
+        answers = await asyncio.gather(*(model.statistics() for model in there.values()), return_exceptions=True)
+        found = {}
+        for name, answer in zip(there, answers, strict=True):
+            if isinstance(answer, Statistics):
+                found[name] = answer
+            elif not isinstance(answer, LocalModelError):
+                raise answer
+        return found
 
     def _sizes(self, name: str) -> tuple[int, int]:
         """Returns the bytes of a model and those of its KV cache at load."""

@@ -96,4 +96,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
     decode_seconds: float  #: time in llama.cpp's decode
     engine_seconds: float  #: time of the steps outside of decode: scheduling, sampling, delivery
+    used_tokens: int = (
+        0  #: tokens in the KV cache, now, of running and finished calls; those that calls share count once
+    )
     restarts: int = 0  #: starts of a worker process after the first; 0 for an engine in this process

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from three_mode.calls.batches import BatchStatus as BatchStatus
     from three_mode.calls.call_log import FailedFirstAttempt
     from three_mode.calls.fast_path_terms import OnDone, TasklessCall
+    from three_mode.calls.figures import ConnectionFigures as ConnectionFigures
     from three_mode.calls.health import Health as Health
     from three_mode.calls.options import ConnectionOptions as ConnectionOptions
     from three_mode.calls.options import Observing as Observing
@@ -55,6 +56,7 @@ _HOME = {
     "Account": "three_mode.calls.provider_accounts",
     "BatchJob": "three_mode.calls.batches",
     "BatchStatus": "three_mode.calls.batches",
+    "ConnectionFigures": "three_mode.calls.figures",
     "ConnectionOptions": "three_mode.calls.options",
     "GRPCOptions": "three_mode.channels.grpc_options",
     "Health": "three_mode.calls.health",
@@ -68,6 +70,7 @@ __all__ = [
     "Account",
     "BatchJob",
     "BatchStatus",
+    "ConnectionFigures",
     "ConnectionOptions",
     "GRPCOptions",
     "Health",
@@ -463,6 +466,11 @@ class LLMConnection:
     def budgets(self) -> dict[str, Any]:
         """Each budget and the dollars it has left."""
         return dict(self._services.log.ledger.left())
+
+    async def figures(self) -> "ConnectionFigures":
+        """All of this at one moment, as plain values that travel: tokens and money by provider, model and label,
+        budgets, breakers, limiters, and the statistics of the models of this computer that are loaded."""
+        return await self._services.figures()
 
     def events(self, kinds: Iterable[str] | None = None, *, waiting: int = 1024) -> "EventReader":
         """What happens on this connection from now on, as an async iterator, until it is closed: calls, chunks, tools,

@@ -83,6 +83,10 @@ class Dispatcher:
             found = self._made[mode] = make()
         return found
 
+    def made(self, mode: CommunicationMode) -> OwnChannel | None:
+        """A channel of this process, where a call has needed it."""
+        return self._made.get(mode)
+
     async def close(self) -> None:
         """Closes the channels that were made here; the remote one is closed by its owner."""
         for channel in self._made.values():

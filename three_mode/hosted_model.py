@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from three_mode.agents.handlers.tracing import Tracer
     from three_mode.channels.local.channel import LocalAnswers
     from three_mode.channels.local.streams import LocalBatches
+    from three_mode.connection import ConnectionFigures
 
 # A request, the model's name and the seconds it has: the answer in batches of chunks, which its reader closes.
 Batches = Callable[[LLMRequest, str, float | None], "LocalBatches | AsyncGenerator[list[Chunk], None]"]
@@ -89,6 +90,11 @@ class HostedModel(Model):
             within=self._within(request.within),
             extra=request.extra,
         )
+
+    async def connection_figures(self) -> "ConnectionFigures | None":
+        """Tokens, money and engine of the connection behind the model; None while it is made."""
+        connection = getattr(self, "_connection", None)
+        return None if connection is None else await connection.figures()
 
     def _within(self, asked: float | None) -> float | None:
         remaining = self.remaining()

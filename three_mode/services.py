@@ -35,6 +35,7 @@ from three_mode.providers.catalogue import providers
 if TYPE_CHECKING:
     from three_mode.calls.agent_fast_stream import AgentFastStream
     from three_mode.calls.batches.jobs import BatchJobs
+    from three_mode.calls.figures import ConnectionFigures
     from three_mode.calls.provider_status import ProviderStatus
     from three_mode.observe.records import RecordWriter
     from three_mode.observe.run_spans import RunTracer
@@ -107,6 +108,14 @@ class Services(Struct, frozen=True, kw_only=True):
         names = sorted({*providers(), *self.targets.named_providers, LOCAL, *used.by_provider.rows})
         models = self.targets.default_models()
         return provider_statuses(names, self.accounts, models, self.gates.states(), used)
+
+    async def figures(self) -> "ConnectionFigures":
+        """What a page shows of this connection; see `LLMConnection.figures`."""
+        from three_mode.calls.figures import figures_of
+
+        local: Any = self.dispatcher.made(CommunicationMode.AI_PC)
+        models = [] if local is None else await local.statistics()
+        return figures_of(self.log.ledger, self.log.book.tallies.report("model"), self.gates, models)
 
     async def check_model(self, model: str) -> None:
         """Raise the error that a call to a model would end with: no such provider, no key, no usable address."""

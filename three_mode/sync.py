@@ -34,6 +34,7 @@ from three_mode.policies import Spent
 from three_mode.providers.capabilities import Capabilities
 
 if TYPE_CHECKING:
+    from three_mode.calls.figures import ConnectionFigures
     from three_mode.calls.provider_status import ProviderStatus
     from three_mode.events.hub import ConnectionHub
     from three_mode.memory import MemoryBlock, MemoryOptions, Recollection
@@ -383,6 +384,10 @@ class LLMConnection:
     def providers(self) -> "dict[str, ProviderStatus]":
         """Each provider that is known, configured or was called: whether it is available, and what it was asked for."""
         return _LOOP.read(self._async.providers)
+
+    def figures(self) -> "ConnectionFigures":
+        """Tokens and money, budgets, breakers, limiters and loaded models at one moment, as plain values."""
+        return _LOOP.run(self._async.figures())
 
     @takes_arguments_of(connection.LLMConnection.events)
     def events(self, *args: Any, **options: Any) -> "Events":

@@ -564,6 +564,7 @@ class Engine:
             "preempted": scheduler.counts.preempted,
             "resident_prefix_tokens": scheduler.kept_tokens,
             "evicted_prefix_tokens": scheduler.counts.evicted_tokens,
+            "used_tokens": scheduler.held_tokens,
             "finished": totals.finished,
             "failed": totals.failed,
             "cancelled": totals.cancelled,

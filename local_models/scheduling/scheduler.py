@@ -192,6 +192,13 @@ class Scheduler:
         """Cells of the KV cache in use."""
         return self._cells.used
 
+    @property
+    def held_tokens(self) -> int:
+        """Tokens in the KV cache, of running and finished calls; cells that several share count once."""
+        if self.limits.unified:
+            return self._cells.used
+        return self.kept_tokens + sum(call.computed for call in self._running.values())
+
     # --- a call ---
 
     def submit(self, call: ScheduledCall) -> None:

@@ -63,6 +63,10 @@ class Model(Agent):
         """The documents in order."""
         raise NotImplementedError
 
+    async def connection_figures(self) -> Any:
+        """The figures of the connection behind the model, where it has one."""
+        return None
+
 
 _FIELDS = frozenset(LLMResponse.__struct_fields__)
 _decode_reply = decoder_for(LLMResponse)

@@ -12,6 +12,7 @@ from three_mode.observe.metrics import Metrics
 from three_mode.policies import AdaptiveLimiter, CircuitBreaker, Clock, Gate, Policies, Target
 from three_mode.policies.breaker import State
 from three_mode.policies.clock import Timer
+from three_mode.policies.limiter import LimiterStanding
 from three_mode.providers import LimitReading
 
 MOST = 1000
@@ -125,6 +126,22 @@ class Gates:
             str(Target(provider, model, grpc=grpc)): breaker.state
             for (provider, model, grpc), breaker in self._breakers.items()
             if breaker.state != "closed"
+        }
+
+    def cooling(self) -> dict[str, float]:
+        """The seconds until each open breaker lets a call try its target."""
+        return {
+            str(Target(provider, model, grpc=grpc)): breaker.opens_in()
+            for (provider, model, grpc), breaker in self._breakers.items()
+            if breaker.state == "open"
+        }
+
+    def standings(self) -> dict[str, LimiterStanding]:
+        """The state of each limiter that had something to limit, by its provider, or `agent/NAME` or `local/NAME`."""
+        return {
+            name: limiter.standing()
+            for name, limiter in self._limiters.items()
+            if not limiter.at_rest or limiter.held_back
         }
 
     def close(self) -> None:

@@ -1,11 +1,12 @@
 """Spending by provider, model and label, and budgets that refuse a call that would exceed them."""
 
 from decimal import Decimal
+from heapq import nlargest
 
 from msgspec import Struct
 
 from three_mode.errors import BudgetExceeded
-from three_mode.least_used import MOST
+from three_mode.least_used import MOST, OTHERS
 from three_mode.messages import Usage
 from three_mode.policies.tallies import ZERO, Key, SpendingTally, Spent, Tallies
 
@@ -30,6 +31,20 @@ class Budget(Struct, frozen=True, kw_only=True):
         kinds = (("label", self.label), ("provider", self.provider), ("model", self.model))
         named = [f"{kind} {value}" for kind, value in kinds if value is not None]
         return "the budget of " + (", ".join(named) if named else "this connection")
+
+
+class SpendingRow(Struct, frozen=True, kw_only=True):
+    """Spending of the calls of one provider, model and label. Names that are not kept apart any more are `OTHERS`."""
+
+    provider: str
+    model: str
+    label: str | None  #: None: calls without a label
+    calls: int  #: attempts that used something
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int  #: input tokens that a cache of the provider, or of the model, had
+    cost: Decimal = ZERO  #: US dollars, of calls with a known cost
+    unpriced: int = 0  #: calls whose cost is not known
 
 
 class SpendingLedger:
@@ -132,6 +147,32 @@ class SpendingLedger:
         """
         self._add_up()
         return self._tallies.sum(provider, model, label)
+
+    def rows(self, most: int = MOST) -> list[SpendingRow]:
+        """The `most` rows that cost most, of equal ones those with the most calls; the others are added up in one."""
+        self._add_up()
+        known = self._tallies.known
+        kept = nlargest(most, known.items(), key=lambda item: (item[1].cost, item[1].calls))
+        if len(kept) < len(known):
+            shown, rest = {key for key, _ in kept}, SpendingTally(())
+            for key, tally in known.items():
+                if key not in shown:
+                    rest.merge(tally)
+            kept.append(((OTHERS, OTHERS, OTHERS), rest))
+        return [
+            SpendingRow(
+                provider=provider,
+                model=model,
+                label=label,
+                calls=tally.calls,
+                input_tokens=tally.input,
+                output_tokens=tally.output,
+                cached_tokens=tally.read,
+                cost=tally.cost,
+                unpriced=tally.unpriced,
+            )
+            for (provider, model, label), tally in kept
+        ]
 
     def left(self) -> dict[str, Decimal]:
         """Each budget, and the dollars that it has left."""

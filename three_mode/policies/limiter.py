@@ -79,6 +79,18 @@ class _Waiting(Struct, eq=False):
             )
 
 
+class LimiterStanding(Struct, frozen=True, kw_only=True):
+    """State of a limiter at one moment."""
+
+    in_flight: int  #: calls in flight
+    at_once: int  #: most calls that may be in flight now
+    waiting: int  #: calls in the queue
+    held_back: int  #: calls so far that had to wait
+    wait: float = 0.0  #: seconds until the known limits allow one more call
+    requests_left: int | None = None  #: requests until the limit's reset; None: not known
+    tokens_left: int | None = None  #: tokens until the limit's reset; None: not known
+
+
 class AdaptiveLimiter:
     """Limiter of one provider and key.
 
@@ -112,6 +124,18 @@ class AdaptiveLimiter:
     def waiting(self) -> int:
         """Calls in the queue."""
         return len(self._queue)
+
+    def standing(self) -> LimiterStanding:
+        """Its state now."""
+        return LimiterStanding(
+            in_flight=self._in_flight,
+            at_once=self.at_once,
+            waiting=self.waiting,
+            held_back=self.held_back,
+            wait=self.ready_in(),
+            requests_left=self._requests.left,
+            tokens_left=self._tokens.left,
+        )
 
     @property
     def at_rest(self) -> bool:

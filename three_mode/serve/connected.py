@@ -53,6 +53,11 @@ class Connected:
         return other
 
     @property
+    def connection(self) -> LLMConnection:
+        """The connection that is handed out."""
+        return self._connection
+
+    @property
     def event_hub(self) -> ConnectionHub:
         """The hub of the connection's events."""
         return self._connection.event_hub

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from three_mode.connection import LLMConnection
 from three_mode.conversations import Conversations, Talk, TalkStream
 from three_mode.errors import InvalidRequest, NoSuchConversation, UnsupportedParameter
 from three_mode.events.hub import ConnectionHub
@@ -73,6 +74,11 @@ class ConversationBackend:
     def ruled(self, rule: ModelRule) -> "ConversationBackend":
         """The same, for clients who may name what this rule says."""
         return ConversationBackend(self._connected.ruled(rule), self.talks)
+
+    @property
+    def connection(self) -> LLMConnection:
+        """The connection that is handed out."""
+        return self._connected.connection
 
     @property
     def event_hub(self) -> ConnectionHub:
@@ -136,9 +142,13 @@ async def answer(talks: ConversationBackend, method: str, path: str, query: byte
     name, _, rest = path.removeprefix(PATH).strip("/").partition("/")
     if method == "POST" and not name:
         return await _create(talks, _object(body))
-    if not name or rest not in ("", "items"):
+    if not name or rest not in ("", "items", "fork"):
         raise LookupError
     talk = await talks.open(name)
+    if method == "POST" and rest == "fork":
+        forked = _ID + secrets.token_hex(24)
+        await talk.fork(forked)
+        return await _described(talks, forked)
     if method == "GET" and rest == "items":
         return page_of(items_of(await talk.messages()), query)
     if method == "GET" and not rest:

@@ -17,7 +17,7 @@ from three_mode.serve.proxy import PROTO, last_word, scheme_of
 SUBPROTOCOL = "three-mode.events"
 # A browser's WebSocket cannot set headers: the key rides as a second subprotocol, `bearer.KEY`.
 _BEARER_PROTOCOL = "bearer."
-_OF_PAGES = ("/page/", "/v1/")  # paths that a page's cookie opens
+_OF_PAGES = ("/page/", "/v1/", "/mcp")  # beginnings of paths that a page's cookie opens
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\]]+))(?::[0-9]*)?")
 
 

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import three_mode
+from three_mode.connection import LLMConnection
 from three_mode.errors import InvalidRequest, ThreeModeError
 from three_mode.page.content import PageContent
 from three_mode.page.feed import Feed, PageView
@@ -14,6 +15,8 @@ from three_mode.page.views.agent import AgentView
 from three_mode.page.views.events import EventsView, PageEvent
 from three_mode.page.views.flows import FlowsView
 from three_mode.page.views.map import MapView
+from three_mode.page.views.models import ModelsView
+from three_mode.serve.conversations import ConversationBackend
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.faults import EndpointFault, fault
 
@@ -29,6 +32,7 @@ class LivePage:
         if self.system is not None:
             self._events = EventsView(self.system)
             views += [MapView(self.system), FlowsView(self.system), AgentView(self.system), self._events]
+            views.append(ModelsView(connection_of(endpoint.backend), content.bus))
         self.feed = Feed(views)
 
     @property
@@ -63,6 +67,8 @@ class LivePage:
             "version": three_mode.__version__,
             "may_steer": self.may_steer,
             "content": content,
+            "keeps_talks": isinstance(self.endpoint.backend, ConversationBackend),
+            "keyed": bool(self.endpoint.options.api_keys),
             "views": sorted(self.feed.views),
         }
 
@@ -71,6 +77,12 @@ def live_page(endpoint: EndpointState) -> LivePage:
     """The page of an endpoint that has one, for `EndpointState.shared`."""
     assert endpoint.page is not None
     return LivePage(endpoint, endpoint.page)
+
+
+def connection_of(backend: object) -> LLMConnection | None:
+    """The connection behind an endpoint, where it hands out one."""
+    found = getattr(backend, "connection", None)
+    return found if isinstance(found, LLMConnection) else None
 
 
 def no_page() -> EndpointFault:

@@ -68,6 +68,13 @@ class Ours(Struct, gc=False, omit_defaults=True):
     ignored: tuple[str, ...] = ()  # fields that did nothing
 
 
+class Paid(Struct, gc=False):
+    """What is ours alone of a stream's usage."""
+
+    provider: str
+    cost: Decimal | None
+
+
 class _Used(Struct, gc=False):
     prompt_tokens: int
     completion_tokens: int
@@ -234,7 +241,8 @@ class ChunkWriter:
         """The end of the stream, behind all answers."""
         if not self._include_usage:
             return DONE
-        return self._head + b'],"usage":' + encode(usage(used)) + b"}\n\n" + DONE
+        paid = encode(Paid(self._start.provider, used.cost))
+        return self._head + b'],"usage":' + encode(usage(used)) + b',"three_mode":' + paid + b"}\n\n" + DONE
 
     def _delta(
         self, delta: dict[str, Any], finish: str | None = None, scores: Any = None, unused: Sequence[str] = ()

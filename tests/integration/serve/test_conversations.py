@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -74,6 +75,19 @@ async def test_a_chat_goes_on_in_a_conversation(tmp_path: Path) -> None:
         assert (await sdk.conversations.delete(made.id)).deleted
         with pytest.raises(openai.NotFoundError):
             await say(sdk, made.id, "four")
+
+
+async def test_a_fork_goes_its_own_way(tmp_path: Path) -> None:
+    async with client(tmp_path / "t.db") as (sdk, _):
+        made = await sdk.conversations.create()
+        await say(sdk, made.id, "one")
+        fork = (await sdk.post(f"/conversations/{made.id}/fork", cast_to=httpx.Response)).json()
+        assert (fork["object"], fork["id"][:5], fork["id"] != made.id) == ("conversation", "conv_", True)
+        assert (await say(sdk, fork["id"], "two")).choices[0].message.content == "3: two"
+        assert len([item async for item in sdk.conversations.items.list(made.id)]) == 2
+        assert len([item async for item in sdk.conversations.items.list(fork["id"])]) == 4
+        with pytest.raises(openai.NotFoundError):
+            await sdk.post("/conversations/conv_nobody/fork", cast_to=httpx.Response)
 
 
 async def test_tools_and_the_system_message(tmp_path: Path) -> None:

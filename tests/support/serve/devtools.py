@@ -64,11 +64,12 @@ class Chromium:
                 env={**os.environ, **homes},
             )
         ends = time.monotonic() + START
-        while not (profile / "DevToolsActivePort").exists():
+        active = profile / "DevToolsActivePort"
+        while not active.exists() or "\n" not in active.read_text():  # it is there before it is written
             assert time.monotonic() < ends, "the browser did not start"
             assert self._process.poll() is None, (folder / "chromium.log").read_text(errors="replace")[-2000:]
             time.sleep(0.05)
-        port, path = (profile / "DevToolsActivePort").read_text().split("\n")[:2]
+        port, path = active.read_text().split("\n")[:2]
         self._url = f"ws://127.0.0.1:{port}{path}"
         return self
 
@@ -209,7 +210,7 @@ class Page:
     async def click(self, selector: str) -> None:
         """Click on the middle of the first element."""
         name = json.dumps(selector)
-        await self.until(f"document.querySelector({name})")
+        await self.until(f"!!document.querySelector({name})")
         place = await self.evaluate(
             f"(() => {{ const found = document.querySelector({name}); found.scrollIntoView({{block: 'center'}});"
             "const box = found.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"

@@ -56,7 +56,9 @@ class Kv:
         sampled = [row.call for row in step.rows if row.samples]
         scheduler.commit(step)
         if self.limits.unified:
-            assert scheduler.used_cells == self.used()
+            assert scheduler.used_cells == scheduler.held_tokens == self.used()
+        else:
+            assert scheduler.held_tokens == sum(map(len, self.slots.values()))
         for call in step.full:
             scheduler.finish(call)
         return sampled

@@ -116,6 +116,11 @@ class Session:
                 told(self._llm)
         return self._llm
 
+    @property
+    def made_llm(self) -> Any:
+        """The connection, where it has been used; else None."""
+        return self._llm
+
     def when_llm(self, told: Callable[[Any], None]) -> None:
         """Have `told` called with the connection: now, or when it is made."""
         if self._llm is not None:

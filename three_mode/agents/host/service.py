@@ -12,6 +12,7 @@ from three_mode.agents.host.forwarding import EventForwarder
 from three_mode.agents.host.llm_events import LLMEventForwarder
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.a2a_reports import a2a_reports
+from three_mode.agents.runtime.figures_reports import figures_reports
 from three_mode.agents.runtime.gather_server import GatherServer
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.reports import Meter, agent_report, host_report
@@ -23,6 +24,7 @@ from three_mode.agents.wire.orders import (
     AGENT_NEWS,
     A2AReport,
     EventsOrder,
+    FiguresReport,
     HostSettled,
     NamesOrder,
     ReloadOrder,
@@ -76,6 +78,7 @@ class HostService:
             "tools": self._on_tools,
             "a2a": self._on_a2a,
             "models": self._on_models,
+            "figures": self._on_figures,
             "llm_events": self._on_llm_events,
             AGENT_NEWS: self._on_agent_news,
             "watch": self._on_watch,
@@ -180,6 +183,9 @@ class HostService:
         verbs = specs_of(Model).keys()
         roles = self._population.roles.items()
         return [role for role, actors in roles if any(not verbs.isdisjoint(actor.specs) for actor in actors)]
+
+    async def _on_figures(self, _: Request) -> list[FiguresReport]:
+        return await figures_reports(self._population)
 
     async def _on_llm_events(self, request: Request) -> None:
         self._forwards(self._llm_events, request)

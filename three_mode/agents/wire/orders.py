@@ -119,6 +119,15 @@ class ToolReport(msgspec.Struct, frozen=True):
     """Why a model cannot call it; empty if it can."""
 
 
+class FiguresReport(msgspec.Struct, frozen=True):
+    """What one connection of a host has to say of its models and of money."""
+
+    agent: str
+    """The agent behind which the connection is; empty: the one that all agents of the host share."""
+    figures: Any
+    """A `three_mode.connection.ConnectionFigures`, which stands above agents."""
+
+
 class A2AHandler(msgspec.Struct, frozen=True):
     """One handler that takes messages of A2A."""
 

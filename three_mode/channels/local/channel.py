@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import psutil
 
 import local_models
-from local_models import LoadOptions, LocalModelError, ModelPool, PieceStream
+from local_models import LoadOptions, LocalModelError, ModelPool, PieceStream, Statistics
 from three_mode.channels.local import values as wire
 from three_mode.channels.local.streams import LocalBatches, LocalFlow, PartSender, shown
 from three_mode.channels.replies import BatchReply, open_batches
@@ -175,6 +175,10 @@ class LocalChannel:
                 return [await model.count(text) for text in texts]
         except LocalModelError as error:
             raise wire.error_of(error, name) from error
+
+    async def statistics(self) -> list[tuple[str, Statistics]]:
+        """Each loaded model, by the name that clients use, and its statistics."""
+        return [(shown(name), each) for name, each in (await self._pool.statistics()).items()]
 
     async def close(self) -> None:
         await self._pool.close()

@@ -26,3 +26,14 @@ export function agentPlace(name) {
 export function clock(when) {
   return when ? new Date(1000 * when).toLocaleTimeString([], {hour12: false}) : "–";
 }
+
+// Money as the endpoint writes it: text, so that no cent is lost on the way.
+export function dollars(value) {
+  const amount = Number(value);
+  if (amount === 0) return "$0";
+  return `$${Math.abs(amount) >= 0.01 ? amount.toFixed(2) : amount.toPrecision(2)}`;
+}
+
+export function share(part, of) {
+  return part === null || !of ? "–" : `${Math.round((100 * part) / of)} %`;
+}

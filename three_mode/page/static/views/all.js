@@ -8,10 +8,14 @@
 //   View      component; its property `rest` is the rest of the address
 import {EventsView} from "./events.js";
 import {MapView} from "./map.js";
+import {ModelsView} from "./models.js";
+import {TalkView} from "./talk.js";
 
 const hasBus = (about) => about.bus;
 
 export const views = [
   {name: "map", title: "Map", at: ["map", "flows", "agent"], agentOf: (rest) => rest || null, needs: hasBus, View: MapView},
   {name: "events", title: "Events", at: ["events"], needs: hasBus, View: EventsView},
+  {name: "talk", title: "Talk", needs: hasBus, View: TalkView},
+  {name: "models", title: "Models and money", at: ["models"], needs: hasBus, View: ModelsView},
 ];
