@@ -1,0 +1,1 @@
+"""The page that shows a bus, or a recording, in a browser."""
