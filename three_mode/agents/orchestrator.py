@@ -135,6 +135,7 @@ class Orchestrator(Verbs):
         self._population: Population | None = None  # of agents in this process
         self._gateway: Any = None  # to other nodes
         self._kept: KeptStore | None = None  # what agents keep
+        self._page: asyncio.Task[Any] | None = None  # opens the endpoint of the page, once somebody asked for it
 
     # start and end ----------------------------------------------------------------------------------------------------
     async def open(self) -> Self:
@@ -197,7 +198,12 @@ class Orchestrator(Verbs):
         population, self._population = self._population, None
         gateway, self._gateway = self._gateway, None
         kept, self._kept = self._kept, None
+        page, self._page = self._page, None
         try:
+            if page is not None:
+                await asyncio.wait([page])
+                if not page.cancelled() and page.exception() is None:
+                    await page.result().close()
             if gateway is not None:
                 self._event_log.listeners.remove(gateway.supervised)
                 await gateway.leave()  # agents may keep their states while they end
@@ -539,6 +545,20 @@ class Orchestrator(Verbs):
         self._running_supervisor  # noqa: B018  # for its error
         assert self._llm_events is not None
         return self._llm_events.reader(kinds, waiting)
+
+    async def page(self, port: int = 0) -> str:
+        """Return the address of a page to look at this system and steer it, with the key that lets one in.
+
+        The page is served by this process, on loopback, from the first call until the orchestrator stops. `port`: where
+        (any free port). Whoever has the address may steer.
+        """
+        self._running_supervisor  # noqa: B018  # for its error
+        if self._page is None or (self._page.done() and (self._page.cancelled() or self._page.exception() is not None)):
+            made = import_module("three_mode.serve.page_endpoint")  # endpoints stand above, and are found by name
+            opening = made.PageEndpoint.open(made.PageContent(self.bus), self.llm, self, port)
+            self._page = asyncio.get_running_loop().create_task(opening)
+        address: str = (await asyncio.shield(self._page)).address
+        return address
 
 
 def _cluster() -> Any:

@@ -17,6 +17,7 @@ SUBCOMMANDS = {
     "node": "makes this machine part of a cluster: its hosts run agents that other nodes place on them",
     "agents": "lists the hosts and agents of a running bus",
     "top": "shows the agents of a running bus, live",
+    "watch": "opens a page on a running bus, or on a recording: look on, replay, steer",
     "models": "lists, adds, inspects, removes and pulls models that run on this computer",
     "report": "sums up a records file: what calls cost, how fast they were, how they ended",
     "config": "checks the settings in force and says where each comes from",

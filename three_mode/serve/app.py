@@ -9,6 +9,7 @@ from functools import partial
 
 from three_mode.callers_trace import callers_trace
 from three_mode.errors import MissingExtra, ThreeModeError
+from three_mode.page.content import PageContent
 from three_mode.serve import cors, guard
 from three_mode.serve.access_log import AccessLog
 from three_mode.serve.asgi import TRAILERS, AsgiExchange, Refused, Scope, Send
@@ -41,7 +42,7 @@ class App:
 
     `backend` is what it hands out; or a function that opens it when the server starts, as an async context manager:
     each worker of a server with several has its own. `agents` are the verbs of a bus, for `AgentService` of gRPC
-    and the tools of MCP.
+    and the tools of MCP. `page` is what the page at `/` shows; by default the bus of `agents`.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class App:
         options: ServeOptions | None = None,
         events: EventHub | None = None,
         agents: AgentVerbs | None = None,
+        page: PageContent | None = None,
     ) -> None:
         self.options = options or ServeOptions()
         self.events = EventHub(self.options.event_buffer) if events is None else events  # an empty one is falsy
-        self.endpoint = EndpointState(self.options, self.events, agents)
+        self.endpoint = EndpointState(self.options, self.events, agents, page)
         self.metrics = self.endpoint.metrics
         self._open = backend if callable(backend) else None
         if not callable(backend):
@@ -70,6 +72,8 @@ class App:
             ModelsSurface(endpoint),
             LateSurface(partial(_conversations, endpoint, intake), "/v1/conversations", "/v1/conversations/"),
             LateSurface(partial(_mcp, endpoint, intake), "/mcp", refused_as=_mcp_refusal),
+            LateSurface(partial(_page_files, endpoint), "/", "/page/static/", "/page/session", public=True),
+            LateSurface(partial(_page, endpoint), "/page/about", "/page/steer"),
             LateSurface(partial(_a2a, endpoint, intake), WELL_KNOWN_CARD, "/a2a", "/a2a/", refused_as=_a2a_refusal),
             OperationsSurface(endpoint),
         )
@@ -95,9 +99,18 @@ class App:
             else:
                 await self._answer(AsgiExchange(scope, receive, send, self.endpoint.watch))
         elif scope["type"] == "websocket":
-            await watch_events(scope, receive, send, self.events, self.options)
+            await self._socket(scope, receive, send)
         else:
             await run_lifespan(receive, send, self._open, self.endpoint.use, partial(close_all, self._surfaces))
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket: a page, or a reader of events."""
+        if scope["path"] == "/page/live" and self.endpoint.page is not None:
+            from three_mode.serve.page_socket import live_socket
+
+            await live_socket(scope, receive, send, self.endpoint)
+        else:
+            await watch_events(scope, receive, send, self.events, self.options)
 
     @property
     def draining(self) -> bool:
@@ -182,7 +195,8 @@ class App:
             await exchange.answer(200, b"", cors.preflight(exchange.header))
             return ""
         if route is None or not route.public:
-            refused = guard.refusal(self.options, exchange.header)
+            holds = guard.session_for(self.endpoint.sessions.holds, exchange.method, exchange.path, exchange.header)
+            refused = guard.refusal(self.options, exchange.header, holds)
             if refused is not None:
                 raise Refused(refused)
         if route is None and names_grpc(exchange.path):
@@ -227,6 +241,18 @@ def _conversations(endpoint: EndpointState, intake: Intake) -> Surface:
     from three_mode.serve.surfaces.openai_conversations import ConversationsSurface
 
     return ConversationsSurface(endpoint, intake)
+
+
+def _page_files(endpoint: EndpointState) -> Surface:
+    from three_mode.serve.surfaces.page import PageFiles
+
+    return PageFiles(endpoint)
+
+
+def _page(endpoint: EndpointState) -> Surface:
+    from three_mode.serve.surfaces.page import PageSurface
+
+    return PageSurface(endpoint)
 
 
 def _a2a(endpoint: EndpointState, intake: Intake) -> Surface:

@@ -6,6 +6,8 @@ from typing import Any, Protocol, TypeVar, cast
 
 from three_mode.errors import UnsupportedParameter
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, Reranked, RerankRequest
+from three_mode.page.content import PageContent
+from three_mode.page.session import Sessions
 from three_mode.serve.asgi import Refused
 from three_mode.serve.backend import (
     AgentVerbs,
@@ -27,6 +29,7 @@ from three_mode.serve.options import ServeOptions
 from three_mode.serve.ruled import RuledChat
 from three_mode.serve.telling import TellingBackend, ToldBackend
 from three_mode.serve.watching import EventWatch
+from transports.bus import Bus
 
 Shared = TypeVar("Shared")
 
@@ -41,8 +44,16 @@ class EndpointState:
     """State of an endpoint. A request is told of twice: `begin` to `end` while it is here, `hold` to `release` while
     it is whole and is answered."""
 
-    def __init__(self, options: ServeOptions, events: EventHub, agents: AgentVerbs | None = None) -> None:
+    def __init__(
+        self,
+        options: ServeOptions,
+        events: EventHub,
+        agents: AgentVerbs | None = None,
+        page: PageContent | None = None,
+    ) -> None:
         self.options, self.events = options, events
+        self._page = page
+        self.sessions = Sessions()  # of pages that gave a key
         self.agents = agents  # on the bus, for programs in other languages; None: the endpoint has no bus
         self.metrics = EndpointMetrics()
         self.watch = EventWatch()
@@ -61,6 +72,13 @@ class EndpointState:
         self._kept_bytes = 0  # of conversations that last as long as their calls
         self._idle = asyncio.Event()  # of use while draining only
         self._shared: dict[Callable[[EndpointState], Any], Any] = {}
+
+    @property
+    def page(self) -> PageContent | None:
+        """What the page shows; None: there is none. An orchestrator as `agents` may begin after its endpoint."""
+        if self._page is None and isinstance(bus := getattr(self.agents, "bus", None), Bus):
+            self._page = PageContent(bus)
+        return self._page
 
     def use(self, backend: Backend) -> None:
         """This is what answers from now on."""

@@ -4,12 +4,12 @@ A web page can send requests to a server on its reader's own machine, and a host
 a request that names another origin is refused, and an endpoint without keys answers only to the names of loopback.
 """
 
-import hmac
 import ipaddress
 import re
 from collections.abc import Callable
 from functools import lru_cache
 
+from three_mode.page.session import key_matches, token_of
 from three_mode.serve.faults import EndpointFault, fault
 from three_mode.serve.options import ServeOptions
 from three_mode.serve.proxy import PROTO, last_word, scheme_of
@@ -17,31 +17,53 @@ from three_mode.serve.proxy import PROTO, last_word, scheme_of
 SUBPROTOCOL = "three-mode.events"
 # A browser's WebSocket cannot set headers: the key rides as a second subprotocol, `bearer.KEY`.
 _BEARER_PROTOCOL = "bearer."
+_OF_PAGES = ("/page/", "/v1/")  # paths that a page's cookie opens
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\]]+))(?::[0-9]*)?")
 
 
-def refusal(options: ServeOptions, header: Callable[[bytes], str | None]) -> EndpointFault | None:
-    """Why this request is not answered; None if it is."""
+def refusal(
+    options: ServeOptions, header: Callable[[bytes], str | None], holds: Callable[[str], bool] | None = None
+) -> EndpointFault | None:
+    """Why this request is not answered; None if it is. `holds`: whether a cookie's token stands for a key, where one
+    may (`session_for`)."""
+    refused = stranger(options, header)
+    if refused is not None or not options.api_keys:
+        return refused
+    given = given_key(header)
+    if given is None:
+        token = None if holds is None else token_of(header(b"cookie"), header(b"host"))
+        if holds is not None and token and holds(token):
+            return None
+        return fault(401, "this endpoint needs an API key: Authorization: Bearer KEY, or x-api-key", "missing_api_key")
+    return None if key_matches(given, options.api_keys) else fault(401, "wrong API key", "invalid_api_key")
+
+
+def stranger(options: ServeOptions, header: Callable[[bytes], str | None]) -> EndpointFault | None:
+    """Why a request is not answered whatever key it brings: it is of another origin, or by a name that is not ours."""
     origin = header(b"origin")
     if origin is not None and not _origin_is_ours(options, origin, header):
         return fault(403, "web pages of other origins may not use this endpoint", "origin_refused")
-    if not options.api_keys:
-        if not _names_loopback(header(b"host")):
-            return fault(403, "without API keys this endpoint answers to names of loopback only", "host_refused")
+    if not options.api_keys and not _names_loopback(header(b"host")):
+        return fault(403, "without API keys this endpoint answers to names of loopback only", "host_refused")
+    return None
+
+
+def session_for(
+    holds: Callable[[str], bool], method: str, path: str, header: Callable[[bytes], str | None]
+) -> Callable[[str], bool] | None:
+    """`holds` where a page's cookie may stand for a key; None elsewhere.
+
+    A browser sends the cookie along with what pages of other ports of this machine ask for, too: so the request names
+    our own page as its origin, or only reads and does not come from another page.
+    """
+    if not path.startswith(_OF_PAGES):
         return None
-    given = given_key(header)
-    if given is None:
-        return fault(401, "this endpoint needs an API key: Authorization: Bearer KEY, or x-api-key", "missing_api_key")
-    # Each key is compared, and in constant time, so that the time says nothing of how near a guess was.
-    told, matches = given.encode(), False
-    for key in _encoded(options.api_keys):
-        matches |= hmac.compare_digest(told, key)
-    return None if matches else fault(401, "wrong API key", "invalid_api_key")
-
-
-@lru_cache(maxsize=16)
-def _encoded(keys: frozenset[str]) -> tuple[bytes, ...]:
-    return tuple(key.encode() for key in keys)
+    origin, host = header(b"origin"), header(b"host")
+    if origin is not None:
+        return holds if origin.partition("://")[2] == host else None
+    if method not in ("GET", "HEAD") or header(b"sec-fetch-site") not in (None, "same-origin", "none"):
+        return None
+    return holds
 
 
 def subprotocol(offered: str | None) -> str | None:

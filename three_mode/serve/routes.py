@@ -31,7 +31,7 @@ ReadWhole = Callable[[bytes, float, int], AskedWhole | None]
 
 
 class PathRoute(NamedTuple):
-    """A path and its answer. One that ends with "/" stands for every path below it."""
+    """A path and its answer. One that ends with "/" stands for every path below it, except "/" itself."""
 
     method: str
     """"" takes each method: the answer knows what it makes of them."""
@@ -75,8 +75,9 @@ class Routes:
 
     def __init__(self, routes: Iterable[PathRoute]) -> None:
         every = list(routes)
-        self._exact = {route.path: route for route in every if not route.path.endswith("/")}
-        self._below = sorted((route for route in every if route.path.endswith("/")), key=lambda route: -len(route.path))
+        below = [route for route in every if route.path.endswith("/") and route.path != "/"]
+        self._exact = {route.path: route for route in every if route not in below}
+        self._below = sorted(below, key=lambda route: -len(route.path))
 
     def __iter__(self) -> Iterator[PathRoute]:
         """Those of a path of their own."""
@@ -98,14 +99,16 @@ class LateSurface:
         make: Callable[[], Surface],
         *paths: str,
         refused_as: Callable[[EndpointFault], EndpointFault] | None = None,
+        public: bool = False,
     ) -> None:
-        """`refused_as`: the shape of a refusal before the surface is asked."""
-        self._make, self._paths, self._refused_as = make, paths, refused_as
+        """`refused_as`: the shape of a refusal before the surface is asked. `public`: whether the surface is answered
+        to everybody, without a key."""
+        self._make, self._paths, self._refused_as, self._public = make, paths, refused_as, public
         self._surface: Surface | None = None
         self._routes: Routes | None = None
 
     def routes(self) -> Sequence[PathRoute]:
-        made = PathRoute("", "", self._answer, refused_as=self._refused_as, behind=self._find)
+        made = PathRoute("", "", self._answer, self._public, refused_as=self._refused_as, behind=self._find)
         return [made._replace(path=path) for path in self._paths]
 
     def _find(self, path: str) -> PathRoute | None:

@@ -1,0 +1,13 @@
+// The views of the page, in the order of their tabs.
+//
+//   name      word of the address: #/map
+//   title     text of the tab
+//   at        what the endpoint sends while the view is shown
+//   agentOf   the agent that the rest of the address names
+//   needs     whether there is anything to show: needs(about)
+//   View      component; its property `rest` is the rest of the address
+import {MapView} from "./map.js";
+
+export const views = [
+  {name: "map", title: "Map", at: ["map"], agentOf: (rest) => rest || null, needs: (about) => about.bus, View: MapView},
+];

@@ -1,0 +1,23 @@
+// Figures as people read them. No DOM.
+export function seconds(value) {
+  if (value === null || value === undefined) return "–";
+  if (value >= 1) return `${value.toPrecision(3)} s`;
+  if (value >= 1e-3) return `${(1e3 * value).toPrecision(3)} ms`;
+  return `${(1e6 * value).toPrecision(3)} µs`;
+}
+
+export function bytes(value) {
+  if (!value) return "–";
+  const units = ["B", "kB", "MB", "GB"];
+  const place = Math.min(3, Math.floor(Math.log10(value) / 3));
+  return `${(value / 1000 ** place).toPrecision(3)} ${units[place]}`;
+}
+
+export function count(value) {
+  if (value === null || value === undefined) return "–";
+  return value >= 100000 ? `${(value / 1000).toFixed(0)}k` : Math.round(value).toString();
+}
+
+export function clock(when) {
+  return when ? new Date(1000 * when).toLocaleTimeString([], {hour12: false}) : "–";
+}

@@ -1,0 +1,1 @@
+"""What a page may look at, a file each."""
