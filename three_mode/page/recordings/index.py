@@ -44,7 +44,7 @@ class RecordingIndex:
             self._cells_of(block)
             with self._lock:
                 self._known = max(self._known, block + 1)
-                if self._known % _KEPT_EVERY == 0:
+                if self._known % _KEPT_EVERY == 0 and self._known * BLOCK <= self.file.count:
                     self._tally_at(self._known // _KEPT_EVERY)
         return self._known < self.file.blocks
 
