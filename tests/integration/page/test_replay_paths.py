@@ -11,13 +11,12 @@ import pytest
 import pytest_asyncio
 
 from tests.support.agents.recorded import Market, Trader
+from tests.support.page.opened import opened
 from tests.support.page.recordings import made, write
-from three_mode import LLMConnection, Orchestrator
+from three_mode import Orchestrator
 from three_mode.agents import OrchestratorOptions
 from three_mode.errors import ConfigurationError
-from three_mode.page.content import PageContent
 from three_mode.page.recordings.film import Film
-from three_mode.serve.page_endpoint import PageEndpoint
 
 PROGRAM = "tests.support.agents.recorded"
 Client = httpx.AsyncClient
@@ -34,22 +33,16 @@ async def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-async def opened(path: Path, *imports: str) -> AsyncIterator[Client]:
-    film, llm = Film(path, imports), LLMConnection()
-    page = await PageEndpoint.open(PageContent(recording=film), llm)
-    where, key = page.address.split("/#key=")
-    try:
+async def asking(path: Path, *imports: str) -> AsyncIterator[Client]:
+    async with opened(path, *imports) as address:
+        where, key = address.split("/#key=")
         async with Client(base_url=where, headers={"authorization": f"Bearer {key}"}, timeout=30) as client:
             yield client
-    finally:
-        await page.close()
-        await llm.close()
-        await film.close()
 
 
 @pytest_asyncio.fixture
 async def client(recording: Path) -> AsyncIterator[Client]:
-    async for client in opened(recording, PROGRAM):
+    async for client in asking(recording, PROGRAM):
         yield client
 
 
@@ -150,7 +143,7 @@ async def test_a_replay_of_other_code_leads_to_the_place_of_the_first_divergence
     recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = copied(recording, tmp_path / "other.rec", b"\xa6coffee", b"\xa6cacaos")  # what the second trade got
-    async for client in opened(other, PROGRAM):
+    async for client in asking(other, PROGRAM):
         await client.post("/page/replay/divergence")
         found = await outcome(client)
         assert found["state"] == "diverged", found
@@ -159,12 +152,12 @@ async def test_a_replay_of_other_code_leads_to_the_place_of_the_first_divergence
 
 
 async def test_no_class_is_imported_that_was_not_named(recording: Path) -> None:
-    async for client in opened(recording, "tests.support.page"):
+    async for client in asking(recording, "tests.support.page"):
         await client.post("/page/replay/divergence")
         found = await outcome(client)
         assert found["state"] == "failed"
         assert f"--import {PROGRAM}" in found["outcome"]["failed"]
-    async for client in opened(recording):
+    async for client in asking(recording):
         assert (await client.post("/page/replay/divergence")).status_code == 403
 
 
@@ -195,7 +188,7 @@ async def test_bad_questions_say_what_is_wrong(client: Client) -> None:
 async def test_what_is_said_within_is_data_and_a_damaged_end_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "bad.rec", [made("<img src=x onerror=alert(1)>")])
     path.write_bytes(path.read_bytes() + b"\xff" * 8)
-    async for client in opened(path):
+    async for client in asking(path):
         film = await get(client, "/page/replay/film")
         assert "cannot be" in film["notes"][0]
         (line,) = (await get(client, "/page/replay/records", at=0))["records"]

@@ -209,7 +209,7 @@ class Page:
     async def click(self, selector: str) -> None:
         """Click on the middle of the first element."""
         name = json.dumps(selector)
-        await self.until(f"document.querySelector({name})")
+        await self.until(f"!!document.querySelector({name})")
         place = await self.evaluate(
             f"(() => {{ const found = document.querySelector({name}); found.scrollIntoView({{block: 'center'}});"
             "const box = found.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"

@@ -7,7 +7,11 @@
 //   needs     whether there is anything to show: needs(about)
 //   View      component; its property `rest` is the rest of the address
 import {MapView} from "./map.js";
+import {ReplayView} from "./replay.js";
+import {TimeView} from "./time.js";
 
 export const views = [
   {name: "map", title: "Map", at: ["map"], agentOf: (rest) => rest || null, needs: (about) => about.bus, View: MapView},
+  {name: "replay", title: "Replay", needs: (about) => about.recording, View: ReplayView},
+  {name: "time", title: "Time", needs: (about) => about.recording, View: TimeView},
 ];
