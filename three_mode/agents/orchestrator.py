@@ -83,6 +83,8 @@ class OrchestratorOptions:
     keep: KeepOptions | str = ""
     """Where `agent.keep` keeps states: a file, which a program that is started anew goes on with; `nats`, for all
     nodes of a cluster; or `KeepOptions`. Empty: the memory of the orchestrator, which outlives hosts."""
+    page_content: bool = False
+    """Whether a page that looks on shows what messages say, and dead letters; errors are shown in any case."""
     stop_within: float = 5.0
     """Seconds that hosts have to end in order when the orchestrator closes; then they are killed."""
 
@@ -163,7 +165,9 @@ class Orchestrator(Verbs):
         )
         self._supervisor = Supervisor(self._session, hosts, self._roster, self._event_log)
         self._llm_events = LLMEventCollector(self._session, hosts)
-        self._control_server = ControlServer(self._supervisor, self._session, self._llm_events)
+        self._control_server = ControlServer(
+            self._supervisor, self._session, self._llm_events, page_content=self.options.page_content
+        )
         self._session.blocked_by = self._supervisor.overview.blocked_by
         self._session.comes_back = self._roster.comes_back
         try:
@@ -297,6 +301,7 @@ class Orchestrator(Verbs):
             bus_options=self.options.host_bus,
             llm_options=self._llm_options,
             llm_events=sorted(self._llm_events.hub.wanted) if self._llm_events is not None else [],
+            page_content=self.options.page_content,
             talks=self._talks,
             keep=self._keep,
         )

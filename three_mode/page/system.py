@@ -2,13 +2,21 @@
 
 from typing import Any
 
+from three_mode.agents.calling.host_answers import host_answers
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
-from three_mode.agents.wire.orders import ORCHESTRATOR, Table
+from three_mode.agents.supervisor.events import SupervisorEvent
+from three_mode.agents.wire.dead_letters import DeadLetter
+from three_mode.agents.wire.orders import HOST, ORCHESTRATOR, Table
+from three_mode.agents.wire.watching import AboutSystem, NewLetters, SinceOrder, WatchOrder, WatchReport
 from three_mode.errors import ModeUnavailable
 from transports.bus import Bus, BusError, Encoded
 
 _table = decoder_for(Table)
+_about = decoder_for(AboutSystem)
+_events = decoder_for(list[SupervisorEvent])
+_letters = decoder_for(NewLetters)
+_report = decoder_for(WatchReport)
 WITHIN = 3.0  # seconds that the orchestrator has to answer
 
 
@@ -23,6 +31,27 @@ class System:
         """Return all hosts and agents; ModeUnavailable where there is no orchestrator."""
         found: Table = _table(await self.ask("table", None))
         return found
+
+    async def about(self) -> AboutSystem:
+        """Return what the orchestrator says of itself."""
+        found: AboutSystem = _about(await self.ask("about", None))
+        return found
+
+    async def events(self, since: float) -> list[SupervisorEvent]:
+        """Return the events of hosts and agents since a moment, the oldest first."""
+        found: list[SupervisorEvent] = _events(await self.ask("events_since", SinceOrder(since)))
+        return found
+
+    async def letters(self, since: float) -> tuple[DeadLetter, ...]:
+        """Return the dead letters since a moment, the oldest first."""
+        found: NewLetters = _letters(await self.ask("letters_since", SinceOrder(since)))
+        return found.letters
+
+    async def watch(self, order: WatchOrder) -> list[WatchReport]:
+        """Have all hosts of this bus count for a while, and return what they have counted so far."""
+        hosts = [name for name in self.bus.names() if name.startswith(HOST)]
+        answers = await host_answers(self.bus, hosts, "watch", _report, WITHIN, order)
+        return [answer for answer in answers.values() if isinstance(answer, WatchReport)]
 
     async def ask(self, order: str, what: Any, within: float = WITHIN) -> bytes:
         """Give the orchestrator an order, and return its answer."""

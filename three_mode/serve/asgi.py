@@ -35,6 +35,8 @@ class AsgiExchange:
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
         self.scheme: str = scope.get("scheme", "http")  # as the client sees it
+        client = scope.get("client")
+        self.client: str = client[0] if client else ""
         self.query: bytes = scope.get("query_string", b"")
         # Of a name given twice, the first.
         self._headers: dict[bytes, bytes] = dict(scope["headers"][::-1])

@@ -1,11 +1,18 @@
 """The page of one endpoint: its feed, and what becomes of it while somebody looks."""
 
+import contextlib
+import time
 from typing import Any
 
 import three_mode
+from three_mode.errors import InvalidRequest, ThreeModeError
 from three_mode.page.content import PageContent
-from three_mode.page.feed import Feed
+from three_mode.page.feed import Feed, PageView
+from three_mode.page.steering import Steer, steer
 from three_mode.page.system import System
+from three_mode.page.views.agent import AgentView
+from three_mode.page.views.events import EventsView, PageEvent
+from three_mode.page.views.flows import FlowsView
 from three_mode.page.views.map import MapView
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.faults import EndpointFault, fault
@@ -17,21 +24,45 @@ class LivePage:
     def __init__(self, endpoint: EndpointState, content: PageContent) -> None:
         self.endpoint, self.content = endpoint, content
         self.system = None if content.bus is None else System(content.bus)
-        self.feed = Feed([] if self.system is None else [MapView(self.system)])
+        self._events: EventsView | None = None
+        views: list[PageView] = []
+        if self.system is not None:
+            self._events = EventsView(self.system)
+            views += [MapView(self.system), FlowsView(self.system), AgentView(self.system), self._events]
+        self.feed = Feed(views)
 
     @property
     def may_steer(self) -> bool:
         """Whether those who are let in may steer: they have given a key."""
         return self.system is not None and bool(self.endpoint.options.api_keys)
 
+    async def steer(self, what: Steer, who: str) -> None:
+        """Do what somebody wants who may, and tell all pages."""
+        if self.system is None or self._events is None:
+            raise InvalidRequest("a recording cannot be steered")
+        failed = ""
+        try:
+            await steer(self.system, what, who)
+        except ThreeModeError as error:
+            failed = f", which failed: {error.message}"
+            raise
+        finally:
+            self._events.add(
+                PageEvent(time.time(), "steered", what.names[0] if what.names else "", f"{what}, by {who}{failed}")
+            )
+
     async def about(self) -> dict[str, Any]:
         """What a page learns first."""
-        bus = self.content.bus
+        bus, content = self.content.bus, False
+        if self.system is not None:
+            with contextlib.suppress(ThreeModeError):  # there is no orchestrator now, or it is of another version
+                content = (await self.system.about()).content
         return {
             "bus": "" if bus is None else bus.name,
             "recording": "" if self.content.recording is None else self.content.recording.name,
             "version": three_mode.__version__,
             "may_steer": self.may_steer,
+            "content": content,
             "views": sorted(self.feed.views),
         }
 

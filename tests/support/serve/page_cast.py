@@ -1,6 +1,7 @@
 """Agents of the tests of the page, in a module that hosts can import."""
 
 import asyncio
+from typing import Any
 
 from three_mode.agents import Agent, handler, on
 
@@ -27,7 +28,7 @@ class Scout(Agent):
         return float(await self.ref(to).ask("score", text, within=5.0))
 
     @on("news.*")
-    def read(self, item: dict[str, object]) -> None:
+    def read(self, item: dict[str, Any]) -> None:
         self.seen += 1
         if item.get("fail"):
             raise ValueError(str(item["fail"]))

@@ -43,6 +43,8 @@ class HostConfig(msgspec.Struct, frozen=True):
     """Options of the agents' `llm`, with keys: they go over this socket and never over the bus. Empty: the defaults."""
     llm_events: list[str] = []
     """Kinds of events of the agents' calls to models that somebody listens to."""
+    page_content: bool = False
+    """Whether those who look at an agent may read its messages."""
     talks: str = ""
     """File of conversations that `agent.talk` keeps; empty: none."""
     keep: KeepOptions = KeepOptions()

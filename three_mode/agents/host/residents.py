@@ -59,7 +59,8 @@ async def open_population(
     llm_events = LLMEventForwarder(session, config.label)
     llm_events.listen(config.llm_events, LISTENED_FOR)
     population.when_closed.append(llm_events.close)
-    await bus.register(host_name(config.label), HostService(population, llm_events, lag).on_request)
+    service = HostService(population, llm_events, lag, page_content=config.page_content)
+    await bus.register(host_name(config.label), service.on_request)
     return population
 
 
@@ -83,6 +84,8 @@ def turned_away(session: Session, where: str, error: BaseException) -> bool:
 async def close_population(population: Population) -> None:
     """Stop all agents, and end the recording of them."""
     await lifecycle.stop(tuple(population.actors), population, "was stopped with its host")
+    if population.watch is not None:
+        population.watch.end()
     population.starter.close()
     if population.keeper is not None:
         await population.keeper.close()

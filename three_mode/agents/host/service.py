@@ -1,6 +1,7 @@
 """Orders of a host: spawn, stop, restart, pause and resume agents, reports, dead letters, receipts and gathers."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ from three_mode.agents.wire.orders import (
     SpawnOrder,
     ToolReport,
 )
+from three_mode.agents.wire.watching import LogLevelOrder, SinceOrder, WatchOrder, WatchReport
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.messages import encode_error
 from transports.bus import CallCancelled, Encoded, Request
@@ -36,6 +38,9 @@ _names = decoder_for(NamesOrder)
 _reload = decoder_for(ReloadOrder)
 _settled = decoder_for(SettledOrder)
 _llm_events = decoder_for(LLMEventsOrder)
+_watch = decoder_for(WatchOrder)
+_since = decoder_for(SinceOrder | None)
+_log_level = decoder_for(LogLevelOrder)
 _ANSWER = 0.1  # share of an order's time that is kept for the way of its answer
 _ANSWER_AT_MOST = 0.25  # seconds
 
@@ -44,9 +49,15 @@ class HostService:
     """Receiver of a host's orders, which the bus delivers to the name `host:LABEL`."""
 
     def __init__(
-        self, population: Population, llm_events: LLMEventForwarder, lag: Callable[[], float] = lambda: 0.0
+        self,
+        population: Population,
+        llm_events: LLMEventForwarder,
+        lag: Callable[[], float] = lambda: 0.0,
+        *,
+        page_content: bool = False,
     ) -> None:
         self._population, self._llm_events, self._lag = population, llm_events, lag
+        self._page_content = page_content
         self._meter = Meter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[Request], Awaitable[Any]]] = {
@@ -62,6 +73,8 @@ class HostService:
             "a2a": self._on_a2a,
             "models": self._on_models,
             "llm_events": self._on_llm_events,
+            "watch": self._on_watch,
+            "log_level": self._on_log_level,
         }
 
     def on_request(self, request: Request) -> None:
@@ -131,9 +144,23 @@ class HostService:
         agents = [agent_report(actor, label) for actor in self._population.actors.values()]
         return [host_report(self._population, self._meter, self._lag()), agents]
 
-    async def _on_dead_letters(self, _: Request) -> list[Any]:
-        dead_letters = self._population.dead_letters
-        return [dead_letters.count, dead_letters.read()]
+    async def _on_dead_letters(self, request: Request) -> list[Any]:
+        order: SinceOrder | None = _since(request.raw)
+        dead_letters, since = self._population.dead_letters, 0.0 if order is None else order.when
+        return [dead_letters.count, [letter for letter in dead_letters.read() if letter.when > since]]
+
+    async def _on_watch(self, request: Request) -> WatchReport:
+        """Count for somebody who looks, and say what was counted so far."""
+        if self._population.watch is None:
+            from three_mode.agents.runtime.watched import PopulationWatch  # hosts that nobody looks at do without
+
+            self._population.watch = PopulationWatch(self._population, self._page_content)
+        report: WatchReport = self._population.watch.asked(_watch(request.raw))
+        return report
+
+    async def _on_log_level(self, request: Request) -> None:
+        order: LogLevelOrder = _log_level(request.raw)
+        logging.getLogger(order.logger or None).setLevel(order.level)
 
     async def _on_tools(self, _: Request) -> list[ToolReport]:
         return tool_reports(self._population.actors.values())
@@ -167,8 +194,11 @@ class HostService:
             stop_waiting()
             late, lost = population.unsettled.count(order.member, order.seq)
             failed = population.unsettled.failed(order.member, order.seq)
+            found = HostSettled(population.listening(order.topic), late, lost, failed)
+            if population.watch is not None:
+                population.watch.settled(order, found)
             try:
-                request.reply(Encoded(encode(HostSettled(population.listening(order.topic), late, lost, failed))))
+                request.reply(Encoded(encode(found)))
             except CallCancelled:
                 pass
 

@@ -50,6 +50,7 @@ class Owner(Protocol):
     seed: int
     start_note: StartNotes
     keeper: Keeper | None
+    watch: Any  # `PopulationWatch` of watched.py, which knows actors
 
     def caller_of(self, actor: "Actor") -> Caller: ...
     def seed_of(self, name: str) -> int: ...
@@ -65,6 +66,8 @@ class Owner(Protocol):
 
 class Listeners(Protocol):
     """Interface of a fanout: the actors that listen to one pattern with one handler."""
+
+    spec: Spec
 
     def update_busy(self, actor: "Actor") -> None:
         """Note whether the actor can begin with a message at once."""

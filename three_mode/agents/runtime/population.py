@@ -61,6 +61,8 @@ class Population:
         self.start_note: StartNotes = NoNotes()
         self.keeper: Keeper | None = None
         """Keeper of the agents' snapshots; None in a replay, where nothing is kept."""
+        self.watch: Any = None
+        """What is counted while somebody looks (`PopulationWatch` of watched.py); None: nobody does."""
         self.when_closed: list[Callable[[], None]] = []
         """Called once all agents have stopped."""
 

@@ -1,11 +1,14 @@
 """Control server: the requests of hosts, receipts and the command line that an orchestrator answers on the bus."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
+from three_mode.agents.calling.host_answers import host_answers
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.keeping.bus_store import CLAIM, WRITE, OrdersOfHosts
@@ -13,8 +16,9 @@ from three_mode.agents.supervisor import host_logs
 from three_mode.agents.supervisor.llm_events import LLMEventCollector
 from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, NamesOrder, NodeTable, RaisedReport, Table
-from three_mode.errors import ConfigurationError, NoSuchAgent, StateNotKept
+from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, NamesOrder, NodeTable, RaisedReport, Table, host_name
+from three_mode.agents.wire.watching import AboutSystem, LogLevelOrder, NewLetters, SinceOrder
+from three_mode.errors import ConfigurationError, ModeUnavailable, NoSuchAgent, StateNotKept
 from transports.bus import CallCancelled, Encoded, Kind, NameTaken, Request
 
 _failed = decoder_for(Failed)
@@ -22,6 +26,10 @@ _raised = decoder_for(RaisedReport)
 _names = decoder_for(NamesOrder)
 _word = decoder_for(str)
 _seconds = decoder_for(float)
+_since = decoder_for(SinceOrder)
+_log_level = decoder_for(LogLevelOrder)
+_nothing = decoder_for(None)
+_LEVEL_WITHIN = 2.0  # seconds that hosts have to take a level
 _NODES = 1.5  # times as long as for a host of this node is waited for another node, which waits for hosts itself
 
 
@@ -32,7 +40,10 @@ async def _no_nodes(within: float) -> tuple[NodeTable, ...]:
 class ControlServer:
     """Server of the name `orchestrator` on the bus."""
 
-    def __init__(self, supervisor: Supervisor, session: Session, llm_events: LLMEventCollector) -> None:
+    def __init__(
+        self, supervisor: Supervisor, session: Session, llm_events: LLMEventCollector, *, page_content: bool = False
+    ) -> None:
+        self._page_content = page_content
         self._supervisor, self._session, self._llm_events = supervisor, session, llm_events
         self.listeners_elsewhere: Callable[[str], dict[str, int]] = lambda topic: {}
         """Topic -> bus member that stands for other nodes -> how many agents there listen."""
@@ -51,6 +62,10 @@ class ControlServer:
             "resume": self._on_resume,
             "kill": self._on_kill,
             "events": self._on_events,
+            "events_since": self._on_events_since,
+            "letters_since": self._on_letters_since,
+            "about": self._on_about,
+            "log_level": self._on_log_level,
             CLAIM: self._on_claim_kept,
             WRITE: self._on_keep,
         }
@@ -115,6 +130,32 @@ class ControlServer:
 
     async def _on_events(self, raw: bytes) -> Any:
         return self._supervisor.event_log.read()
+
+    async def _on_events_since(self, raw: bytes) -> Any:
+        since: SinceOrder = _since(raw)
+        return [event for event in self._supervisor.event_log.read() if event.when > since.when]
+
+    async def _on_letters_since(self, raw: bytes) -> Any:
+        """Dead letters for those who look on: without their content, unless the program allows it to be shown."""
+        since: SinceOrder = _since(raw)
+        letters = await self._supervisor.overview.dead_letters(1.0, since.when)
+        if not self._page_content:
+            letters = [msgspec.structs.replace(letter, payload=b"") for letter in letters]
+        return NewLetters(tuple(letters))
+
+    async def _on_about(self, raw: bytes) -> Any:
+        return AboutSystem(version("three-mode"), self._page_content)
+
+    async def _on_log_level(self, raw: bytes) -> None:
+        """Give a logger a level here, where the records of hosts come together, and in all hosts; new ones take it
+        over."""
+        order: LogLevelOrder = _log_level(raw)
+        logging.getLogger(order.logger or None).setLevel(order.level)
+        hosts = [host_name(host.label) for host in self._supervisor.hosts.running]
+        answers = await host_answers(self._session.bus, hosts, "log_level", _nothing, _LEVEL_WITHIN, order)
+        failed = [f"{host}: {answer}" for host, answer in answers.items() if isinstance(answer, Exception)]
+        if failed:
+            raise ModeUnavailable(f"not all hosts took the level: {'; '.join(failed)}")
 
     async def _on_claim_kept(self, raw: bytes) -> Any:
         return await self._store().claim(raw)

@@ -12,6 +12,7 @@ from three_mode.agents.supervisor.hosts import Host, Hosts
 from three_mode.agents.supervisor.roster import Entry, Roster
 from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.orders import AgentReport, HostReport, Table, host_name
+from three_mode.agents.wire.watching import SinceOrder
 
 _report = decoder_for(tuple[HostReport, tuple[AgentReport, ...]])
 _dead_letters = decoder_for(tuple[int, tuple[DeadLetter, ...]])
@@ -51,19 +52,22 @@ class Overview:
         agents += [_unreported(entry) for entry in self._roster.agents.values() if entry.name not in reported]
         return Table(self._session.bus.name, time.time(), tuple(reports), tuple(agents), tuple(silent))
 
-    async def dead_letters(self, within: float) -> list[DeadLetter]:
-        """Return the dead letters of this process and of the hosts that answer in time, the oldest first."""
-        found = self._session.dead_letters.read()
+    async def dead_letters(self, within: float, since: float = 0.0) -> list[DeadLetter]:
+        """Return the dead letters of this process and of the hosts that answer in time, the oldest first. `since`: only
+        those after that moment."""
+        found = [letter for letter in self._session.dead_letters.read() if letter.when > since]
         others = [host for host in self._hosts.running if host.member != self._session.bus.id]
-        for answer in await self._ask_all(others, "dead_letters", _dead_letters, within):
+        for answer in await self._ask_all(others, "dead_letters", _dead_letters, within, SinceOrder(since)):
             if not isinstance(answer, Exception):
                 found.extend(answer[1])
         return sorted(found, key=lambda letter: letter.when)
 
-    async def _ask_all(self, hosts: list[Host], topic: str, decode: Decode, within: float) -> list[Any]:
+    async def _ask_all(
+        self, hosts: list[Host], topic: str, decode: Decode, within: float, what: Any = None
+    ) -> list[Any]:
         """Return the answer of each host, or the exception in its place."""
         names = [host_name(host.label) for host in hosts]
-        return list((await host_answers(self._session.bus, names, topic, decode, within)).values())
+        return list((await host_answers(self._session.bus, names, topic, decode, within, what)).values())
 
     def _with_restarts(self, report: AgentReport) -> AgentReport:
         """Return a report with all restarts of the agent, also those of its host."""

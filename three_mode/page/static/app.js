@@ -2,6 +2,7 @@
 import {Fragment, html, render, useEffect, useRef, useState} from "./lib/ui.js";
 import {ask, link} from "./link.js";
 import {useLatest} from "./live.js";
+import {SteerDialog} from "./steer.js";
 import {views} from "./views/all.js";
 
 const STATES = {waiting: "connecting", open: "live", lost: "connection lost, trying again", refused: "a key is needed"};
@@ -10,7 +11,15 @@ const STATES = {waiting: "connecting", open: "live", lost: "connection lost, try
 function placeOf(hash) {
   const [name, ...rest] = hash.replace(/^#\/?/, "").split("/");
   const view = shown().find((each) => each.name === name) ?? shown()[0];
-  return {view, rest: rest.map(decodeURIComponent).join("/")};
+  return {view, rest: rest.map(decoded).join("/")};
+}
+
+function decoded(word) {
+  try {
+    return decodeURIComponent(word);
+  } catch {
+    return word;
+  }
 }
 
 // The views that have something to show here.
@@ -39,6 +48,7 @@ function Page() {
     <${Head} place=${place} />
     <${Problem} />
     <main id="main" tabindex="-1"><${View} rest=${place.rest} /></main>
+    <${SteerDialog} />
   </${Fragment}>`;
 }
 

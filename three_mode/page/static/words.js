@@ -18,6 +18,11 @@ export function count(value) {
   return value >= 100000 ? `${(value / 1000).toFixed(0)}k` : Math.round(value).toString();
 }
 
+// The address of an agent's panel on the map.
+export function agentPlace(name) {
+  return `#/map/${name.split("/").map(encodeURIComponent).join("/")}`;
+}
+
 export function clock(when) {
   return when ? new Date(1000 * when).toLocaleTimeString([], {hour12: false}) : "–";
 }

@@ -1,12 +1,15 @@
 """The page over HTTP: `/`, its static files, its session, and what it is about. Its live part is a WebSocket."""
 
+import hashlib
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from three_mode.page.files import ASK_AGAIN, GUARDS, StaticFile, static_files
 from three_mode.page.session import cookie, key_matches, token_of
+from three_mode.page.steering import Steer
 from three_mode.serve import guard
 from three_mode.serve.asgi import JSON, AsgiExchange, Headers, Refused
 from three_mode.serve.endpoint import EndpointState
@@ -16,7 +19,7 @@ from three_mode.serve.routes import PathRoute
 
 STATIC = "/page/static/"
 _NEVER_KEPT = (b"cache-control", b"no-store")
-_BODY, _WITHIN = 4096, 5.0  # of a body that holds a key
+_BODY, _WITHIN = 1 << 20, 5.0  # bytes of a body, and seconds until it is here
 
 
 class GivenKey(Struct, frozen=True):
@@ -69,13 +72,7 @@ class PageFiles:
 
     async def _opened(self, exchange: AsgiExchange) -> str:
         """The token of a new session, for a key."""
-        if not (exchange.header(b"content-type") or "").startswith("application/json"):
-            raise Refused(fault(415, 'a key is given as JSON: {"key": "..."}', "not_json"))
-        try:
-            body = await exchange.body(_BODY, _WITHIN, self._endpoint.bodies)
-            given = msgspec.json.decode(body, type=GivenKey)
-        except (msgspec.MsgspecError, TimeoutError):
-            raise Refused(fault(400, 'a key is given as JSON: {"key": "..."}', "invalid_request")) from None
+        given = await read_json(exchange, self._endpoint, GivenKey, "a key")
         keys = self._endpoint.options.api_keys
         if not keys:
             raise Refused(fault(409, "this endpoint has no keys: --api-key-file FILE gives it some", "no_keys"))
@@ -91,7 +88,7 @@ class PageSurface:
         self._endpoint = endpoint
 
     def routes(self) -> Sequence[PathRoute]:
-        return (PathRoute("GET", "/page/about", self._about),)
+        return (PathRoute("GET", "/page/about", self._about), PathRoute("POST", "/page/steer", self._steer))
 
     async def _about(self, exchange: AsgiExchange) -> str:
         if self._endpoint.page is None:
@@ -99,6 +96,36 @@ class PageSurface:
         about = await self._endpoint.shared(live_page).about()
         await exchange.answer(200, msgspec.json.encode(about), (JSON, _NEVER_KEPT, *GUARDS))
         return ""
+
+    async def _steer(self, exchange: AsgiExchange) -> str:
+        if self._endpoint.page is None:
+            raise Refused(no_page())
+        if not self._endpoint.options.api_keys:
+            raise Refused(fault(403, "to steer needs a key: give the endpoint --api-key-file FILE", "no_keys"))
+        what = await read_json(exchange, self._endpoint, Steer, "what is to be done")
+        await self._endpoint.shared(live_page).steer(what, self._who(exchange))
+        await exchange.answer(204, b"", (_NEVER_KEPT, *GUARDS))
+        return ""
+
+    def _who(self, exchange: AsgiExchange) -> str:
+        """Who asks, for the log: from where, and the beginning of what it proves itself with, hashed."""
+        token = token_of(exchange.header(b"cookie"), exchange.header(b"host"))
+        proof = guard.given_key(exchange.header) or token or ""
+        mark = hashlib.sha256(proof.encode()).hexdigest()[:8]
+        return f"{'session' if token else 'key'} {mark} from {exchange.client or 'somewhere'}"
+
+
+Body = TypeVar("Body")
+
+
+async def read_json(exchange: AsgiExchange, endpoint: EndpointState, kind: type[Body], what: str) -> Body:
+    """The body of a request of the page; Refused where it is none. The content type is one that a form cannot send."""
+    if not (exchange.header(b"content-type") or "").startswith("application/json"):
+        raise Refused(fault(415, f"{what} is given as application/json", "not_json"))
+    try:
+        return msgspec.json.decode(await exchange.body(_BODY, _WITHIN, endpoint.bodies), type=kind)
+    except (msgspec.MsgspecError, TimeoutError) as error:
+        raise Refused(fault(400, f"{what}: {error}", "invalid_request")) from None
 
 
 async def _send(exchange: AsgiExchange, file: StaticFile, kept: str) -> None:

@@ -6,12 +6,16 @@
 //   agentOf   the agent that the rest of the address names
 //   needs     whether there is anything to show: needs(about)
 //   View      component; its property `rest` is the rest of the address
+import {EventsView} from "./events.js";
 import {MapView} from "./map.js";
 import {ReplayView} from "./replay.js";
 import {TimeView} from "./time.js";
 
+const hasBus = (about) => about.bus;
+
 export const views = [
-  {name: "map", title: "Map", at: ["map"], agentOf: (rest) => rest || null, needs: (about) => about.bus, View: MapView},
-  {name: "replay", title: "Replay", needs: (about) => about.recording, View: ReplayView},
+  {name: "map", title: "Map", at: ["map", "flows", "agent"], agentOf: (rest) => rest || null, needs: hasBus, View: MapView},
   {name: "time", title: "Time", needs: (about) => about.recording, View: TimeView},
+  {name: "events", title: "Events", at: ["events"], needs: hasBus, View: EventsView},
+  {name: "replay", title: "Replay", needs: (about) => about.recording, View: ReplayView},
 ];

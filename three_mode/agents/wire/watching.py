@@ -1,0 +1,130 @@
+"""What somebody who looks at a host asks, and is told: flows between groups, one agent's messages, receipts."""
+
+import msgspec
+
+from three_mode.agents.wire.dead_letters import DeadLetter
+
+WATCHED_FOR = 3.0  # seconds that a host counts after it was last asked
+
+
+class WatchOrder(msgspec.Struct, frozen=True):
+    """Count for a while, and say what has been counted so far."""
+
+    flows: bool = False
+    """Whether messages between groups are counted."""
+    agent: str = ""
+    """Agent that is looked at; empty: none."""
+    within: float = WATCHED_FOR
+    """Seconds until the order is given again, at the latest."""
+
+
+class HandlerSight(msgspec.Struct, frozen=True):
+    """One handler of an agent that is looked at."""
+
+    name: str
+    file: str
+    line: int
+    topics: tuple[str, ...] = ()
+    """Broadcasts that it listens to."""
+    streams: bool = False
+    count: int = 0
+    """Messages that it has begun with since somebody looks."""
+    errors: int = 0
+    p50: float | None = None
+    """Median of the seconds of a message, those that it waited in the mailbox not counted; None without one."""
+    p99: float | None = None
+
+
+class MessageSight(msgspec.Struct, frozen=True):
+    """One message to an agent that is looked at, or one of its errors."""
+
+    when: float
+    """Seconds since the epoch."""
+    sender: str
+    handler: str
+    size: int
+    """Bytes of its content."""
+    outcome: str
+    """running, done, cancelled, refused, or the error."""
+    seconds: float | None = None
+    content: str = ""
+    """What it says, cut short; empty where the program does not allow it to be shown."""
+
+
+class AgentSight(msgspec.Struct, frozen=True):
+    """An agent that is looked at."""
+
+    name: str
+    kind: str
+    file: str
+    line: int
+    """Where its class is written."""
+    since: float
+    """Seconds since the epoch from which messages are counted."""
+    limit: int
+    """Messages that its mailbox takes."""
+    waiting: tuple[MessageSight, ...]
+    """The first messages of its mailbox."""
+    handlers: tuple[HandlerSight, ...]
+    messages: tuple[MessageSight, ...]
+    """The last messages, the newest first."""
+    errors: tuple[MessageSight, ...]
+
+
+class ReceiptSight(msgspec.Struct, frozen=True):
+    """What one host said to whoever asked for the receipt of a broadcast."""
+
+    number: int
+    """Of the receipts of this host."""
+    when: float
+    member: str
+    seq: int
+    """With `member`: which broadcast."""
+    topic: str
+    agents: int
+    late: int
+    lost: int
+    failed: int
+
+
+class WatchReport(msgspec.Struct, frozen=True):
+    """Answer to a `WatchOrder`."""
+
+    host: str
+    began: float
+    """Seconds since the epoch at which counting began; another number means that counts began anew."""
+    flows: tuple[tuple[str, str, int], ...] = ()
+    """Sender's group, receiver's group, messages since `began`."""
+    agent: AgentSight | None = None
+    receipts: tuple[ReceiptSight, ...] = ()
+    """The last ones that are kept."""
+    last_receipt: int = 0
+    """Number of receipts since `began`."""
+
+
+class LogLevelOrder(msgspec.Struct, frozen=True):
+    """Give a logger of the program and of all its hosts a level."""
+
+    logger: str
+    level: int
+    why: str = ""
+
+
+class SinceOrder(msgspec.Struct, frozen=True):
+    """Say what has happened since then; `when` is in seconds since the epoch."""
+
+    when: float = 0.0
+
+
+class NewLetters(msgspec.Struct, frozen=True):
+    """Dead letters since a moment, the oldest first."""
+
+    letters: tuple[DeadLetter, ...]
+
+
+class AboutSystem(msgspec.Struct, frozen=True):
+    """What an orchestrator says of itself to those who look on."""
+
+    version: str
+    content: bool
+    """Whether the content of messages may be shown."""
