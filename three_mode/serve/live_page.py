@@ -14,6 +14,7 @@ from three_mode.page.views.agent import AgentView
 from three_mode.page.views.events import EventsView, PageEvent
 from three_mode.page.views.flows import FlowsView
 from three_mode.page.views.map import MapView
+from three_mode.page.views.requests import RequestsView
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.faults import EndpointFault, fault
 
@@ -25,10 +26,12 @@ class LivePage:
         self.endpoint, self.content = endpoint, content
         self.system = None if content.bus is None else System(content.bus)
         self._events: EventsView | None = None
+        self.requests: RequestsView | None = None
         views: list[PageView] = []
         if self.system is not None:
             self._events = EventsView(self.system)
-            views += [MapView(self.system), FlowsView(self.system), AgentView(self.system), self._events]
+            self.requests = RequestsView(self.system)
+            views += [MapView(self.system), FlowsView(self.system), AgentView(self.system), self._events, self.requests]
         self.feed = Feed(views)
 
     @property

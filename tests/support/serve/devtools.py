@@ -64,11 +64,12 @@ class Chromium:
                 env={**os.environ, **homes},
             )
         ends = time.monotonic() + START
-        while not (profile / "DevToolsActivePort").exists():
+        told = profile / "DevToolsActivePort"
+        while not told.exists() or "\n" not in told.read_text():
             assert time.monotonic() < ends, "the browser did not start"
             assert self._process.poll() is None, (folder / "chromium.log").read_text(errors="replace")[-2000:]
             time.sleep(0.05)
-        port, path = (profile / "DevToolsActivePort").read_text().split("\n")[:2]
+        port, path = told.read_text().split("\n")[:2]
         self._url = f"ws://127.0.0.1:{port}{path}"
         return self
 

@@ -92,9 +92,9 @@ def test_of_two_turns_at_once_the_one_that_recorded_the_call_is_the_sender(tmp_p
 
 def test_calls_to_models_have_their_tokens_and_cost_and_the_provider_that_answered(tmp_path: Path) -> None:
     asked = to_msgpack(LLMRequest(model="big", messages=[{"role": "user", "content": "?"}]))
-    usage = Usage(input_tokens=20, output_tokens=10, cost="0.25")  # type: ignore[arg-type]
+    usage = Usage(input_tokens=20, output_tokens=10, cost="0.25")
     reply = to_msgpack(LLMResponse(model="big-1", provider="acme", usage=usage, latency=0.5))
-    parts = [to_msgpack(part) for part in (TextDelta("a"), UsageUpdate(Usage(3, 4)), Finish())]  # type: ignore[arg-type]
+    parts = [to_msgpack(part) for part in (TextDelta("a"), UsageUpdate(Usage(3, 4)), Finish())]
     events: list[Event] = [
         got("thinker/0", 1, 0.0, "cli/1"),
         Did("thinker/0", BEGAN + 1.0, 1, "llm", asked, reply, True),

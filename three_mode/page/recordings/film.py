@@ -54,6 +54,10 @@ class Film:
     async def close(self) -> None:
         """End what runs, and close the file."""
         await self.divergence.close()
+        self.stop()
+
+    def stop(self) -> None:
+        """End the indexing, and close the file."""
         self._closed.set()
         if self._indexing is not None:
             self._indexing.join()

@@ -1,4 +1,5 @@
-"""A recording over HTTP: `/page/replay/`, places and turns of it, and `/page/time/request`, what a request took."""
+"""A recording over HTTP: `/page/replay/`, places and turns of it; and `/page/time/request`, what a request took, of a
+recording (`at=`) or of the running system (`id=`)."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +11,11 @@ import msgspec
 
 from three_mode.page.files import GUARDS
 from three_mode.page.recordings.film import Film
-from three_mode.page.spans import MEASURES, laid_out
+from three_mode.page.spans import MEASURES, RequestTree, laid_out
 from three_mode.serve.asgi import JSON, AsgiExchange, Refused
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.faults import fault
+from three_mode.serve.live_page import live_page
 from three_mode.serve.routes import PathRoute
 
 _HEADERS = (JSON, (b"cache-control", b"no-store"), *GUARDS)
@@ -34,21 +36,27 @@ class ReplaySurface:
             "/page/replay/time": lambda film, asked: {"place": film.at_time(_seconds(asked))},
             "/page/replay/turn": lambda film, asked: film.turn(_place(film, asked)),
             "/page/replay/agents": lambda film, asked: {"states": film.agents(_place(film, asked))},
-            "/page/time/request": _request,
         }
         return (
             *(PathRoute("GET", path, partial(self._read, read)) for path, read in reads.items()),
             PathRoute("", "/page/replay/divergence", self._divergence),
+            PathRoute("GET", "/page/time/request", self._request),
         )
 
     async def _read(self, read: Callable[[Film, Asked], Any], exchange: AsgiExchange) -> str:
-        film = self._film()
-        asked = dict(parse_qsl(exchange.query.decode("latin-1")))
-        try:
-            body = await asyncio.to_thread(lambda: msgspec.json.encode(read(film, asked)))
-        except ValueError as error:
-            raise Refused(fault(400, str(error), "invalid_request")) from None
-        await exchange.answer(200, body, _HEADERS)
+        film, asked = self._film(), _asked(exchange)
+        await _answer(exchange, lambda: read(film, asked))
+        return ""
+
+    async def _request(self, exchange: AsgiExchange) -> str:
+        asked = _asked(exchange)
+        if "id" not in asked:
+            return await self._read(_recorded_request, exchange)
+        requests = None if self._endpoint.page is None else self._endpoint.shared(live_page).requests
+        tree = None if requests is None else requests.log.tree(asked["id"])
+        if tree is None:
+            raise Refused(fault(404, f"the request {asked['id'][:200]} is not kept any more", "no_such_request"))
+        await _answer(exchange, lambda: _drawn(tree, asked))
         return ""
 
     async def _divergence(self, exchange: AsgiExchange) -> str:
@@ -85,11 +93,27 @@ def _step(film: Film, asked: Asked) -> Any:
     return {"place": film.step(at, asked.get("agent", ""), back=way == "previous", message=what == "message")}
 
 
-def _request(film: Film, asked: Asked) -> Any:
+async def _answer(exchange: AsgiExchange, made: Callable[[], Any]) -> None:
+    """Answers with what is made in a thread; a ValueError says what was wrong with the question."""
+    try:
+        body = await asyncio.to_thread(lambda: msgspec.json.encode(made()))
+    except ValueError as error:
+        raise Refused(fault(400, str(error), "invalid_request")) from None
+    await exchange.answer(200, body, _HEADERS)
+
+
+def _asked(exchange: AsgiExchange) -> Asked:
+    return dict(parse_qsl(exchange.query.decode("latin-1")))
+
+
+def _recorded_request(film: Film, asked: Asked) -> Any:
+    return _drawn(film.request(_place(film, asked)), asked)
+
+
+def _drawn(tree: RequestTree, asked: Asked) -> Any:
     by = next((measure for measure in MEASURES if measure == asked.get("by", "time")), None)
     if by is None:
         raise ValueError(f"by is one of {', '.join(MEASURES)}")
-    tree = film.request(_place(film, asked))
     return {"tree": tree, "boxes": laid_out(tree, by)}
 
 

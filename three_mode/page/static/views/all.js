@@ -15,7 +15,7 @@ const hasBus = (about) => about.bus;
 
 export const views = [
   {name: "map", title: "Map", at: ["map", "flows", "agent"], agentOf: (rest) => rest || null, needs: hasBus, View: MapView},
-  {name: "time", title: "Time", needs: (about) => about.recording, View: TimeView},
+  {name: "time", title: "Time", at: ["requests"], View: TimeView},
   {name: "events", title: "Events", at: ["events"], needs: hasBus, View: EventsView},
   {name: "replay", title: "Replay", needs: (about) => about.recording, View: ReplayView},
 ];

@@ -2,10 +2,12 @@
 import {MEASURES, ROW, figure, heightOf, neighbour, spanAt} from "../flame.js";
 import {html, useEffect, useState} from "../lib/ui.js";
 import {ask, link} from "../link.js";
+import {useLatest} from "../live.js";
 import {Painting} from "../paint.js";
 import {seconds} from "../words.js";
 
 const MOST_ROWS = 200;
+const MOST_REQUESTS = 50;
 const COLOURS = {agent: "cell", request: "cell", model: "model", provider: "provider", tool: "tool", wait: "wait"};
 
 export function TimeView({rest}) {
@@ -13,25 +15,44 @@ export function TimeView({rest}) {
   const [found, setFound] = useState(null);
   const [why, setWhy] = useState("");
   const [chosen, setChosen] = useState(0);
-  const place = Number(rest) || 0;
+  const live = !link.latest("about")?.recording;
+  const told = useLatest("requests");
   useEffect(() => {
     let left = false;
-    const told = (what) => left || what();
-    if (link.latest("about")?.recording) {
-      ask("GET", `/page/time/request?at=${place}&by=${by}`).then(
-        (request) => told(() => { setFound(request); setWhy(""); setChosen((old) => Math.min(old, request.boxes.length - 1)); }),
-        (error) => told(() => { setFound(null); setWhy(error.message); }),
+    const now = (what) => left || what();
+    if (live && !rest) {
+      setFound(null);
+    } else {
+      const which = live ? `id=${encodeURIComponent(rest)}` : `at=${Number(rest) || 0}`;
+      ask("GET", `/page/time/request?${which}&by=${by}`).then(
+        (request) => now(() => { setFound(request); setWhy(""); setChosen((old) => Math.min(old, request.boxes.length - 1)); }),
+        (error) => now(() => { setFound(null); setWhy(error.message); }),
       );
     }
     return () => { left = true; };
-  }, [place, by]);
+  }, [rest, by, live]);
   return html`<section class="time" aria-label="A request in time">
     <fieldset class="measures"><legend>By</legend>${Object.entries(MEASURES).map(([name, title]) => html`
       <label key=${name}><input type="radio" name="by" value=${name} checked=${by === name} onChange=${() => setBy(name)} /> ${title}</label>`)}
     </fieldset>
     ${why ? html`<p class="problem" role="alert">${why}</p>` : null}
+    ${live ? html`<${Requests} told=${told} chosen=${rest} />` : null}
     ${found ? html`<${Request} found=${found} by=${by} chosen=${chosen} choose=${setChosen} />` : null}
   </section>`;
+}
+
+// The requests that were sampled in the running system.
+function Requests({told, chosen}) {
+  if (!told) return html`<p class="quiet" role="status">Requests are shown once they have ended.</p>`;
+  return html`<table class="requests">
+    <caption>Requests that have ended, the newest first${told.rate > 1 ? `: one of ${told.rate}` : ""}${told.lost ? `; ${told.lost} turns are lost` : ""}</caption>
+    <thead><tr>${["Request", "Time", "Turns", "Tokens", "Cost", "Error"].map((name) => html`<th scope="col" key=${name}>${name}</th>`)}</tr></thead>
+    <tbody>${told.requests.slice(0, MOST_REQUESTS).map((each) => html`
+      <tr key=${each.id} class=${each.error ? "bad" : ""} aria-current=${each.id === chosen ? "true" : null}>
+        <th scope="row"><a href=${`#/time/${encodeURIComponent(each.id)}`}>${each.name} ${each.handler}</a></th>
+        <td>${seconds(each.seconds)}</td><td>${each.turns}</td><td>${each.tokens}</td><td>$${each.cost.toFixed(4)}</td><td>${each.error}</td>
+      </tr>`)}</tbody>
+  </table>`;
 }
 
 export function Request({found, by, chosen, choose}) {

@@ -1,0 +1,116 @@
+"""Turns of some requests, kept while somebody looks at where their time goes.
+
+A request begins with a message for whose answer a program waits; all turns that wait for one another have its first
+turn at the begin of their chain, in whatever process. So hosts agree which ones are kept without a word: those whose
+first turn has a hash that the rate divides. Of rates that are powers of two the rarer ones are among the others.
+"""
+
+import math
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from three_mode.agents.calling.session import Session
+from three_mode.agents.runtime.requests import Incoming
+from three_mode.agents.runtime.run import Run
+from three_mode.agents.wire.watching import ModelSight, TurnSight
+from three_mode.events.kinds import RESPONSE_COMPLETE, RESPONSE_START
+from three_mode.handling import current, split
+
+if TYPE_CHECKING:
+    from three_mode.events.values import LLMEvent
+
+KEPT = 2048  # turns; of more, the oldest are lost, and their numbers say so
+_OPEN = 4096  # turns that are at work; further ones are not kept
+_CALLS = 64  # calls to models of one turn
+
+
+class _Open:
+    __slots__ = ("began", "calls", "queued", "sender")
+
+    def __init__(self, sender: str, queued: float, began: float) -> None:
+        self.sender, self.queued, self.began = sender, queued, began
+        self.calls: list[ModelSight] = []
+
+
+class RequestSampling:
+    """Turns of sampled requests of one population."""
+
+    def __init__(self, session: Session) -> None:
+        self.rate, self.until = 1, 0.0
+        self.number = 0
+        self._open: dict[tuple[str, int], _Open] = {}
+        self._kept: deque[TurnSight] = deque(maxlen=KEPT)
+        self._started: dict[str, float] = {}  # call to a model -> when
+        self._leave: Callable[[], None] | None = None
+        self._closed = False
+        session.when_llm(self._listen)
+
+    def close(self) -> None:
+        """Keep nothing more."""
+        self._closed = True
+        if self._leave is not None:
+            self._leave()
+            self._leave = None
+
+    def since(self, when: float) -> tuple[TurnSight, ...]:
+        """Return the turns that ended since a moment."""
+        return tuple(turn for turn in self._kept if turn.end >= when)
+
+    def began(self, agent: str, turn: int, request: Incoming, queued_at: float) -> None:
+        """A turn is about to begin."""
+        _, chain = split(request.trace) if request.trace else ("", "")
+        first = chain.partition(">")[0] or f"{agent}:{turn}"
+        if zlib.crc32(first.encode()) % self.rate == 0 and len(self._open) < _OPEN:
+            now = time.perf_counter()
+            self._open[agent, turn] = _Open(request.sender, queued_at or now, now)
+
+    def refused(self, agent: str, turn: int) -> None:
+        """It did not begin."""
+        self._open.pop((agent, turn), None)
+
+    def ended(self, run: Run, failure: BaseException | None) -> None:
+        """A turn has ended."""
+        found = self._open.pop((run.agent, run.turn), None)
+        if found is None:
+            return
+        self.number += 1
+        self._kept.append(
+            TurnSight(
+                self.number,
+                run.agent,
+                run.turn,
+                run.chain,
+                run.spec.name,
+                found.sender,
+                found.queued,
+                found.began,
+                time.perf_counter(),
+                None if run.deadline == math.inf else run.deadline,
+                "" if failure is None else "cancelled" if run.cancelled else type(failure).__name__,
+                tuple(found.calls),
+            )
+        )
+
+    # calls to models --------------------------------------------------------------------------------------------------
+    def _listen(self, llm: Any) -> None:
+        """Hear of the calls of the connection, which was made just now or before."""
+        if not self._closed and self._leave is None and not llm.event_hub.closed:
+            self._leave = llm.event_hub.listen(self._heard, (RESPONSE_START, RESPONSE_COMPLETE))
+
+    def _heard(self, event: "LLMEvent") -> None:
+        call = current.get()  # events are told in the midst of the call, in the turn that makes it
+        found, now, key = self._open.get((call.agent, call.turn)), time.perf_counter(), event.request_id or ""
+        if found is None:
+            return
+        if event.kind == RESPONSE_START:
+            if len(self._started) < _OPEN:
+                self._started[key] = now
+            return
+        told: Any = event
+        begin = self._started.pop(key, max(found.began, now - told.latency))
+        if len(found.calls) < _CALLS:
+            tokens, cost = told.usage.total_tokens, float(told.usage.cost or 0.0)
+            found.calls.append(ModelSight(told.model, told.provider, begin, now, tokens, cost, told.error or ""))
