@@ -5,6 +5,7 @@ for (`of`): a page that has another one passes it over.
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -29,6 +30,8 @@ HOST_COLUMNS = (
     "p99",
     "blocked",
 )
+_SECONDS = frozenset(("cpu_percent", "lag", "p50", "p99"))
+_TEXTS = frozenset(("name", "kind", "doing", "blocked", "last_error"))
 FIXED = ("name", "kind", "host")
 CHANGING = ("state", "mailbox", "doing", "messages", "errors", "gaps", "restarts", "p50", "p99", "last_error")
 
@@ -68,7 +71,8 @@ def shown(table: Table) -> Shown:
 
 def whole(table: Shown, number: int) -> bytes:
     """Return the message with the whole table."""
-    agents = {name: [_cell(getattr(agent, name)) for _, agent in table.agents] for name in (*FIXED, *CHANGING)}
+    rows = [agent for _, agent in table.agents]
+    agents: dict[str, Any] = {name: _cells(name, list(map(attrgetter(name), rows))) for name in (*FIXED, *CHANGING)}
     agents["node"] = [node for node, _ in table.agents]
     return msgspec.json.encode({"kind": "table", "n": number, **table.head, "hosts": _hosts(table), "agents": agents})
 
@@ -78,22 +82,25 @@ def change(before: Shown, now: Shown, number: int) -> bytes:
     at = [place for place, (old, new) in enumerate(zip(before.agents, now.agents, strict=True)) if old[1] != new[1]]
     agents: dict[str, Any] = {"at": at}
     for name in CHANGING:
-        old = [getattr(before.agents[place][1], name) for place in at]
-        new = [getattr(now.agents[place][1], name) for place in at]
-        if old != new:
-            agents[name] = [_cell(value) for value in new]
+        get = attrgetter(name)
+        new = [get(now.agents[place][1]) for place in at]
+        if new != [get(before.agents[place][1]) for place in at]:
+            agents[name] = _cells(name, new)
     return msgspec.json.encode({"kind": "change", "of": number, **now.head, "hosts": _hosts(now), "agents": agents})
 
 
 def _hosts(table: Shown) -> dict[str, Any]:
-    columns = {name: [_cell(getattr(host, name)) for _, host in table.hosts] for name in HOST_COLUMNS}
+    columns = {name: _cells(name, [getattr(host, name) for _, host in table.hosts]) for name in HOST_COLUMNS}
     return {"node": [node for node, _ in table.hosts], **columns}
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    return value[:_LONGEST] if isinstance(value, str) else value
+def _cells(name: str, values: list[Any]) -> list[Any]:
+    """A column as it is sent: microseconds are as fine as a page shows them, and texts are cut short."""
+    if name in _SECONDS:
+        return [None if value is None else round(value, 7) for value in values]
+    if name in _TEXTS:
+        return [value[:_LONGEST] for value in values]
+    return values
 
 
 def _by_number(name: str) -> Sequence[Any]:
