@@ -91,12 +91,15 @@ def tree_of_turns(turns: Iterable[TurnSight]) -> RequestTree:
 
 
 def _model_spans(call: ModelSight, parent: int, place: int) -> list[RequestSpan]:
-    good = not call.error
+    good, begin = not call.error, max([call.begin, *(end for _, end in call.waits)])
+    waits = [RequestSpan("limiter", "wait", since, until, place, call.model) for since, until in call.waits]
     if not call.provider:
-        return [RequestSpan(call.model, "model", call.begin, call.end, parent, "", call.tokens, call.cost, good)]
+        own = RequestSpan(call.model, "model", call.begin, call.end, parent, "", call.tokens, call.cost, good)
+        return [own, *waits]
     return [
         RequestSpan(call.model, "model", call.begin, call.end, parent, good=good),
-        RequestSpan(call.provider, "provider", call.begin, call.end, place, call.model, call.tokens, call.cost, good),
+        *waits,
+        RequestSpan(call.provider, "provider", begin, call.end, place, call.model, call.tokens, call.cost, good),
     ]
 
 

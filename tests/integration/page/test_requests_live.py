@@ -10,8 +10,11 @@ from tests.support.serve.devtools import Chromium
 from tests.support.serve.page_cast import Scout
 from tests.support.serve.page_client import PageClient, let_in
 from tests.support.serve.watched import watched
+from three_mode import Agent, LLMRequest, handler
 from three_mode.agents.runtime.actor import Actor
 from three_mode.errors import HandlerFailed
+from three_mode.options import Account, ConnectionOptions, LimiterOptions, Policies
+from three_mode.testing import ScriptedProvider
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -85,3 +88,31 @@ async def test_the_view_lists_requests_and_draws_one(browser: Chromium) -> None:
         await tab.until("document.querySelectorAll('table.spans tbody tr').length >= 2")
         assert "scout/0 pass_on" in await tab.text("table.spans")
         assert tab.complaints == []
+
+
+class Twice(Agent):
+    """Asks a model twice at once."""
+
+    @handler
+    async def think(self, text: str) -> list[str]:
+        request = LLMRequest(messages=[{"role": "user", "content": text}])
+        return [reply.content for reply in await asyncio.gather(*[self.llm.chat_completion(request) for _ in "ab"])]
+
+
+async def test_calls_to_models_have_their_tokens_provider_and_wait_for_the_limiter() -> None:
+    async with ScriptedProvider("http/1.1") as provider:
+        account = Account(api_key="k", base_url=f"{provider.url}/v1")
+        llm = ConnectionOptions(config={"default_provider": "v98", "default_model": "m"}, accounts={"v98": account})
+        policies = Policies(limiter=LimiterOptions(at_once=1))
+        async with watched(1, llm=llm, policies=policies) as (orc, _, address), let_in(address) as page:
+            twice = await orc.spawn(Twice, name="twice")
+            await page.look("requests")
+            await page.told("requests")
+            await twice.ask(Twice.think, "why?", within=30)
+            request = await listed(page, "think")
+            assert request["tokens"] > 0
+            spans = (await drawn(page, request))["tree"]["spans"]
+            kinds = sorted((span["kind"], span["name"]) for span in spans)
+            assert [kind for kind, _ in kinds] == ["agent", "model", "model", "provider", "provider", "wait"]
+            assert kinds[-1] == ("wait", "limiter")
+            assert kinds[3] == ("provider", "v98")

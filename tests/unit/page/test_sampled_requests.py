@@ -13,7 +13,7 @@ def turn(
 
 
 def test_turns_are_below_those_that_wait_for_them_with_waits_and_models() -> None:
-    call = ModelSight("tiny", "local", 2.0, 3.0, 12, 0.5, "")
+    call = ModelSight("tiny", "local", 2.0, 3.0, 12, 0.5, "", ((2.0, 2.5),))
     log = RequestLog()
     ended = log.add(
         [
@@ -31,8 +31,10 @@ def test_turns_are_below_those_that_wait_for_them_with_waits_and_models() -> Non
         ("scout/0", "agent", 1),
         ("mailbox", "wait", 2),
         ("tiny", "model", 2),
+        ("limiter", "wait", 4),
         ("local", "provider", 4),
     ]
+    assert tree.spans[6].begin == 2.5
     assert (tree.begin, tree.end, tree.deadline) == (0.5, 5.0, 30.0)
     assert (tree.sums[0].tokens, tree.sums[0].cost) == (12, 0.5)
     (listed,) = log.listed()

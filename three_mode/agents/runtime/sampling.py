@@ -21,6 +21,7 @@ from three_mode.handling import current, split
 
 if TYPE_CHECKING:
     from three_mode.events.values import LLMEvent
+    from three_mode.messages import Step
 
 KEPT = 2048  # turns; of more, the oldest are lost, and their numbers say so
 _OPEN = 4096  # turns that are at work; further ones are not kept
@@ -35,6 +36,16 @@ class _Open:
         self.calls: list[ModelSight] = []
 
 
+class _Call:
+    """A call to a model that has not ended."""
+
+    __slots__ = ("began", "last", "waits")
+
+    def __init__(self, began: float) -> None:
+        self.began = self.last = began
+        self.waits: list[tuple[float, float]] = []
+
+
 class RequestSampling:
     """Turns of sampled requests of one population."""
 
@@ -43,17 +54,17 @@ class RequestSampling:
         self.number = 0
         self._open: dict[tuple[str, int], _Open] = {}
         self._kept: deque[TurnSight] = deque(maxlen=KEPT)
-        self._started: dict[str, float] = {}  # call to a model -> when
-        self._leave: Callable[[], None] | None = None
+        self._started: dict[str, _Call] = {}  # by the id of the request
+        self._leave: tuple[Callable[[], None], ...] = ()
         self._closed = False
         session.when_llm(self._listen)
 
     def close(self) -> None:
         """Keep nothing more."""
         self._closed = True
-        if self._leave is not None:
-            self._leave()
-            self._leave = None
+        for leave in self._leave:
+            leave()
+        self._leave = ()
 
     def since(self, when: float) -> tuple[TurnSight, ...]:
         """Return the turns that ended since a moment."""
@@ -97,8 +108,9 @@ class RequestSampling:
     # calls to models --------------------------------------------------------------------------------------------------
     def _listen(self, llm: Any) -> None:
         """Hear of the calls of the connection, which was made just now or before."""
-        if not self._closed and self._leave is None and not llm.event_hub.closed:
-            self._leave = llm.event_hub.listen(self._heard, (RESPONSE_START, RESPONSE_COMPLETE))
+        if not self._closed and not self._leave and not llm.event_hub.closed:
+            hub = llm.event_hub
+            self._leave = hub.listen(self._heard, (RESPONSE_START, RESPONSE_COMPLETE)), llm.watch_steps(self._stepped)
 
     def _heard(self, event: "LLMEvent") -> None:
         call = current.get()  # events are told in the midst of the call, in the turn that makes it
@@ -107,10 +119,21 @@ class RequestSampling:
             return
         if event.kind == RESPONSE_START:
             if len(self._started) < _OPEN:
-                self._started[key] = now
+                self._started[key] = _Call(now)
             return
         told: Any = event
-        begin = self._started.pop(key, max(found.began, now - told.latency))
+        made = self._started.pop(key, None) or _Call(max(found.began, now - told.latency))
         if len(found.calls) < _CALLS:
-            tokens, cost = told.usage.total_tokens, float(told.usage.cost or 0.0)
-            found.calls.append(ModelSight(told.model, told.provider, begin, now, tokens, cost, told.error or ""))
+            tokens, cost, waits = told.usage.total_tokens, float(told.usage.cost or 0.0), tuple(made.waits)
+            found.calls.append(
+                ModelSight(told.model, told.provider, made.began, now, tokens, cost, told.error or "", waits)
+            )
+
+    def _stepped(self, request_id: str, step: "Step") -> None:
+        """Note what a call waited for: the step that says so comes behind the wait."""
+        made = self._started.get(request_id)
+        if made is not None:
+            now = time.perf_counter()
+            if step.kind == "wait" and len(made.waits) < _CALLS:
+                made.waits.append((made.last, now))
+            made.last = now

@@ -103,6 +103,8 @@ class ModelSight(msgspec.Struct, frozen=True, array_like=True):
     """US dollars."""
     error: str
     """Class of the error; empty: none."""
+    waits: tuple[tuple[float, float], ...] = ()
+    """From when to when it waited for a rate limit."""
 
 
 class TurnSight(msgspec.Struct, frozen=True, array_like=True):
