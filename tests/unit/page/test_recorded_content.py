@@ -124,3 +124,11 @@ def test_one_that_never_ended_and_one_with_many_parts(tmp_path: Path) -> None:
     assert turn.ended is None
     assert len(turn.steps) == MOST_STEPS
     assert turn.more == 50
+
+
+def test_a_turn_is_shown_before_the_rest_is_indexed(tmp_path: Path) -> None:
+    events = [made("quiet/0")] + [event for turn in range(1, 20_000) for event in message("scout/0", turn, turn / 1e3)]
+    index = index_of(tmp_path, events)
+    assert [step.what for step in turn_at(index, 0).steps] == ["made"]
+    decoded = sum(cells is not None for cells in index._cells)
+    assert decoded < index.file.blocks / 2

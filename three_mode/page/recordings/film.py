@@ -92,9 +92,7 @@ class Film:
             beside = at - 1 if back else at + 1
             return beside if 0 <= beside < self._file.count else None
         whats = (GOT,) if message else (MADE, GOT, DID, PART, ENDED)
-        step = self.index.previous if back else self.index.following
-        found = [place for what in whats if (place := step(agent, at, what)) is not None]
-        return (max if back else min)(found) if found else None
+        return self.index.previous(agent, at, *whats) if back else self.index.following(agent, at, *whats)
 
     def at_time(self, when: float) -> int:
         """Return the place of a time."""

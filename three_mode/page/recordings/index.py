@@ -76,25 +76,30 @@ class RecordingIndex:
                 except ValueError as error:
                     yield place, str(error)
 
-    def following(self, agent: str, place: int, what: int = GOT) -> int | None:
-        """Return the next place behind `place` where an agent has a record of a kind."""
-        start = place + 1
+    def following(self, agent: str, place: int, *whats: int, at_most: int | None = None) -> int | None:
+        """Return the next place behind `place` where an agent has a record of these kinds: GOT where none are given.
+
+        `at_most`: blocks that are indexed for it, if they are not yet; None: as many as it takes.
+        """
+        start, left = place + 1, at_most
         for block in range(max(0, start) // BLOCK, self.file.blocks):
+            if left is not None and self._cells[block] is None:
+                if not left:
+                    return None
+                left -= 1
             cells = self._cells_of(block)
-            cell = self._cell(agent, what)
-            found = find(cells, cell, max(0, start - block * BLOCK)) if cell else -1
-            if found >= 0:
-                return block * BLOCK + found
+            first = max(0, start - block * BLOCK)
+            found = [at for cell in self._wanted(agent, whats) if (at := find(cells, cell, first)) >= 0]
+            if found:
+                return block * BLOCK + min(found)
         return None
 
-    def previous(self, agent: str, place: int, what: int = GOT) -> int | None:
-        """Return the last place before `place` where an agent has a record of a kind."""
-        for block in range(min(place, self.file.count) // BLOCK, -1, -1):
-            if block >= self.file.blocks:
-                continue
+    def previous(self, agent: str, place: int, *whats: int) -> int | None:
+        """Return the last place before `place` where an agent has a record of these kinds: GOT where none are given."""
+        for block in range(min(place // BLOCK, self.file.blocks - 1), -1, -1):
             cells = self._cells_of(block)
-            cell = self._cell(agent, what)
-            found = find_back(cells, cell, min(BLOCK, place - block * BLOCK)) if cell else -1
+            before = min(BLOCK, place - block * BLOCK)
+            found = max((find_back(cells, cell, before) for cell in self._wanted(agent, whats)), default=-1)
             if found >= 0:
                 return block * BLOCK + found
         return None
@@ -182,9 +187,10 @@ class RecordingIndex:
         event = self.event(place)
         return 0 if isinstance(event, Made) else event.turn
 
-    def _cell(self, agent: str, what: int) -> bytes:
+    def _wanted(self, agent: str, whats: tuple[int, ...]) -> list[bytes]:
+        """Return the cells of an agent's records of these kinds; none while it was not seen."""
         number = self._numbers.get(agent)  # another thread may be adding some
-        return b"" if number is None else array("I", [number << 3 | what]).tobytes()
+        return [] if number is None else [array("I", [number << 3 | what]).tobytes() for what in whats or (GOT,)]
 
     def _cells_of(self, block: int) -> bytes:
         cells = self._cells[block]

@@ -3,12 +3,13 @@
 import msgspec
 
 from three_mode.agents.recording.events import Ended, Event, Got, Made
-from three_mode.page.recordings.cells import DID, ENDED, PART
+from three_mode.page.recordings.cells import DID, ENDED, GOT, PART
 from three_mode.page.recordings.index import RecordingIndex
 from three_mode.page.recordings.shown import ShownStep, step_of
 
 MOST_STEPS = 200  #: steps of a turn that are shown
 _MOST_READ = 4096  # records of an agent that may lie between a message and its outcome
+_MOST_INDEXED = 16  # blocks that are indexed to find the outcome, while the recording is not
 
 
 class ShownTurn(msgspec.Struct, frozen=True):
@@ -41,20 +42,18 @@ def turn_at(index: RecordingIndex, place: int) -> ShownTurn:
 def _records(index: RecordingIndex, agent: str, begin: int, turn: int) -> list[tuple[int, Event]]:
     """Read what belongs to a turn, from its begin to its outcome."""
     found: list[tuple[int, Event]] = []
-    following = {what: index.following(agent, begin, what) for what in (DID, PART, ENDED)}
+    place = begin
     for _ in range(_MOST_READ):
-        coming = [(place, what) for what, place in following.items() if place is not None]
-        if not coming:
+        coming = index.following(agent, place, GOT, DID, PART, ENDED, at_most=_MOST_INDEXED)
+        if coming is None:
             break
-        place, what = min(coming)
-        following[what] = index.following(agent, place, what)
-        event = index.event(place)
+        place, event = coming, index.event(coming)
         if isinstance(event, Made) or event.turn != turn:
             if turn == 0:
                 break  # what it does in its constructor and in `started` comes before its first message
             continue
         found.append((place, event))
-        if what == ENDED:
+        if isinstance(event, Ended) and event.outcome not in ("part", "cancel"):
             break
     return found
 
