@@ -28,7 +28,7 @@ _OPEN = 4096  # turns that are at work; further ones are not kept
 _CALLS = 64  # calls to models of one turn
 
 
-class _Open:
+class _OpenTurn:
     __slots__ = ("began", "calls", "queued", "sender")
 
     def __init__(self, sender: str, queued: float, began: float) -> None:
@@ -36,7 +36,7 @@ class _Open:
         self.calls: list[ModelSight] = []
 
 
-class _Call:
+class _ModelCall:
     """A call to a model that has not ended."""
 
     __slots__ = ("began", "last", "waits")
@@ -52,9 +52,9 @@ class RequestSampling:
     def __init__(self, session: Session) -> None:
         self.rate, self.until = 1, 0.0
         self.number = 0
-        self._open: dict[tuple[str, int], _Open] = {}
+        self._open: dict[tuple[str, int], _OpenTurn] = {}
         self._kept: deque[TurnSight] = deque(maxlen=KEPT)
-        self._started: dict[str, _Call] = {}  # by the id of the request
+        self._started: dict[str, _ModelCall] = {}  # by the id of the request
         self._leave: tuple[Callable[[], None], ...] = ()
         self._closed = False
         session.when_llm(self._listen)
@@ -76,7 +76,7 @@ class RequestSampling:
         first = chain.partition(">")[0] or f"{agent}:{turn}"
         if zlib.crc32(first.encode()) % self.rate == 0 and len(self._open) < _OPEN:
             now = time.perf_counter()
-            self._open[agent, turn] = _Open(request.sender, queued_at or now, now)
+            self._open[agent, turn] = _OpenTurn(request.sender, queued_at or now, now)
 
     def refused(self, agent: str, turn: int) -> None:
         """It did not begin."""
@@ -119,10 +119,10 @@ class RequestSampling:
             return
         if event.kind == RESPONSE_START:
             if len(self._started) < _OPEN:
-                self._started[key] = _Call(now)
+                self._started[key] = _ModelCall(now)
             return
         told: Any = event
-        made = self._started.pop(key, None) or _Call(max(found.began, now - told.latency))
+        made = self._started.pop(key, None) or _ModelCall(max(found.began, now - told.latency))
         if len(found.calls) < _CALLS:
             tokens, cost, waits = told.usage.total_tokens, float(told.usage.cost or 0.0), tuple(made.waits)
             found.calls.append(

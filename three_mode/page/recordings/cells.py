@@ -16,33 +16,33 @@ CELL = 4  #: bytes
 _ENDS = {"result": ENDED, "error": ENDED, "cancelled": ENDED}
 
 
-class _Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class _RecordHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How a record begins; msgspec passes over the rest of it."""
 
     agent: str
 
 
-class _Made(_Head, frozen=True, tag="made", gc=False):
+class _Made(_RecordHead, frozen=True, tag="made", gc=False):
     pass
 
 
-class _Got(_Head, frozen=True, tag="got", gc=False):
+class _Got(_RecordHead, frozen=True, tag="got", gc=False):
     pass
 
 
-class _Did(_Head, frozen=True, tag="did", gc=False):
+class _Did(_RecordHead, frozen=True, tag="did", gc=False):
     pass
 
 
-class _Ended(_Head, frozen=True, tag="ended", gc=False):
+class _Ended(_RecordHead, frozen=True, tag="ended", gc=False):
     when: float
     turn: int
     outcome: str
 
 
-_Heads = _Made | _Got | _Did | _Ended
-_many = msgspec.msgpack.Decoder(list[_Heads]).decode
-_one = msgspec.msgpack.Decoder(_Heads).decode
+_RecordHeads = _Made | _Got | _Did | _Ended
+_many = msgspec.msgpack.Decoder(list[_RecordHeads]).decode
+_one = msgspec.msgpack.Decoder(_RecordHeads).decode
 _WHAT: dict[type[Any], int] = {_Made: MADE, _Got: GOT, _Did: DID}
 
 
@@ -79,7 +79,7 @@ def _cell_of(body: bytes, numbers: AgentNumbers) -> int:
     return numbers[head.agent] << 3 | _what(head)
 
 
-def _what(head: _Heads) -> int:
+def _what(head: _RecordHeads) -> int:
     kind = type(head)
     return _WHAT[kind] if kind is not _Ended else _ENDS.get(head.outcome, PART)  # type: ignore[union-attr]
 

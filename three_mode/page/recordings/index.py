@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from three_mode.agents.recording.events import Event, Made, unpack_body
 from three_mode.page.recordings.cells import CELL, GOT, AgentNumbers, cells_of, find, find_back
 from three_mode.page.recordings.file import BLOCK, RecordingFile
-from three_mode.page.recordings.tally import AgentStates, Tally
+from three_mode.page.recordings.tally import AgentStates, AgentTally
 
 _KEPT_EVERY = 64  # blocks between two tallies that are kept
 
@@ -24,7 +24,7 @@ class RecordingIndex:
         self._numbers = AgentNumbers()
         self._cells: list[bytes | None] = [None] * file.blocks
         self._known = 0  # blocks that are indexed, from the first one on
-        self._tallies = [Tally()]
+        self._tallies = [AgentTally()]
         self._whens: dict[int, float] = {}
         self._lock = threading.RLock()
 
@@ -209,5 +209,5 @@ class RecordingIndex:
                 self._add(tally, block, BLOCK)
             self._tallies.append(tally)
 
-    def _add(self, tally: Tally, block: int, records: int) -> None:
+    def _add(self, tally: AgentTally, block: int, records: int) -> None:
         tally.add(memoryview(self._cells_of(block))[: records * CELL].cast("I"), len(self._numbers.names))

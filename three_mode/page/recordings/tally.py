@@ -20,15 +20,15 @@ class AgentStates(msgspec.Struct, frozen=True):
     """How often it was made: more than once, if it was restarted."""
 
 
-class Tally:
+class AgentTally:
     """Counts of agents by number, up to some place."""
 
     def __init__(self) -> None:
         self.had, self.busy, self.made = array("I"), array("I"), array("I")
 
-    def copy(self) -> "Tally":
+    def copy(self) -> "AgentTally":
         """Return a tally that goes on from here."""
-        new = Tally()
+        new = AgentTally()
         new.had, new.busy, new.made = self.had[:], self.busy[:], self.made[:]
         return new
 
