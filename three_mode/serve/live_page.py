@@ -9,7 +9,7 @@ from three_mode.errors import InvalidRequest, ThreeModeError
 from three_mode.page.content import PageContent
 from three_mode.page.feed import Feed, PageView
 from three_mode.page.steering import Steer, steer
-from three_mode.page.system import System
+from three_mode.page.system import WatchedSystem
 from three_mode.page.views.agent import AgentView
 from three_mode.page.views.events import EventsView, PageEvent
 from three_mode.page.views.flows import FlowsView
@@ -24,7 +24,7 @@ class LivePage:
 
     def __init__(self, endpoint: EndpointState, content: PageContent) -> None:
         self.endpoint, self.content = endpoint, content
-        self.system = None if content.bus is None else System(content.bus)
+        self.system = None if content.bus is None else WatchedSystem(content.bus)
         self._events: EventsView | None = None
         self.requests: RequestsView | None = None
         views: list[PageView] = []
