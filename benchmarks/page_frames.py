@@ -80,9 +80,11 @@ def run(context: Context) -> Iterator[Row | Missing]:
     yield Row(case=SIZE, subject=US, unit="kB", samples=[packed / 1e3])
     try:
         from tests.support.serve.browser import chromium
-    except ImportError:
-        chromium = None  # type: ignore[assignment]
-    if chromium is None or chromium() is None:
+
+        program = chromium()
+    except ImportError:  # not in a checkout
+        program = None
+    if program is None:
         yield Missing(case=FRAMES, subject=US, how_to_get="apt-get install chromium, and run it from a checkout")
         return
     yield from asyncio.run(measure(context))

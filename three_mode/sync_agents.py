@@ -414,6 +414,10 @@ class Orchestrator(CallingVerbs):
 
         return LOOP.run(nodes())
 
+    def page(self, port: int = 0) -> str:
+        """Return the address of a page to look at this system and steer it, with the key that lets one in."""
+        return LOOP.run(self._async.page(port))
+
     @property
     def events(self) -> list[agents.SupervisorEvent]:
         """Events of hosts and agents, the oldest first."""

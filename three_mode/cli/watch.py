@@ -1,4 +1,4 @@
-"""Subcommand `three-mode watch BUS`: opens a page on a running bus, until Ctrl-C."""
+"""Subcommand `three-mode watch BUS|FILE`: opens a page on a running bus, or on a recording, until Ctrl-C."""
 
 import argparse
 import asyncio
@@ -9,9 +9,10 @@ from pathlib import Path
 from three_mode.cli.console import open_console
 from three_mode.cli.joining import join
 from three_mode.connection import LLMConnection
-from three_mode.errors import ConfigurationError, ThreeModeError
+from three_mode.errors import ThreeModeError
 from three_mode.modes import CommunicationMode
 from three_mode.page.content import PageContent
+from three_mode.page.recordings.film import Film
 from three_mode.serve.bus_verbs import BusVerbs
 from three_mode.serve.page_endpoint import PageEndpoint
 from three_mode.serve.server import until_signalled
@@ -21,6 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
     parser.add_argument("what", metavar="BUS|FILE", help="the name of a running bus, or a recording (run.rec)")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="port of the page on loopback (any free one)")
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="of a recording: a module, package or script whose classes a replay may make and run",
+    )
     parser.add_argument("--no-open", action="store_true", help="print the address, and open no browser")
 
 
@@ -36,12 +45,16 @@ def run(options: argparse.Namespace) -> int:
 
 async def _watch(options: argparse.Namespace) -> None:
     async with AsyncExitStack() as stack:
+        verbs: BusVerbs | None = None
         if is_recording(options.what):
-            raise ConfigurationError(f"{options.what} is a recording, and this page shows running systems")
-        bus = await join(options.what, "page")
-        stack.push_async_callback(bus.leave)
-        content, verbs = PageContent(bus), stack.enter_context(BusVerbs(bus))
-        llm = LLMConnection(mode=CommunicationMode.AUTO, bus=bus)
+            film = await asyncio.to_thread(Film, options.what, options.imports)
+            stack.push_async_callback(film.close)
+            content = PageContent(recording=film)
+        else:
+            bus = await join(options.what, "page")
+            stack.push_async_callback(bus.leave)
+            content, verbs = PageContent(bus), stack.enter_context(BusVerbs(bus))
+        llm = LLMConnection(mode=CommunicationMode.AUTO, bus=content.bus)
         stack.push_async_callback(llm.close)
         page = await PageEndpoint.open(content, llm, verbs, options.port)
         stack.push_async_callback(page.close)

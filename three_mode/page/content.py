@@ -1,14 +1,17 @@
 """What a page shows."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from transports.bus import Bus
+
+if TYPE_CHECKING:
+    from three_mode.page.recordings.film import Film
 
 
 class PageContent(Struct, frozen=True):
     """What a page shows: a bus that this process has joined, a recording, or both."""
 
     bus: Bus | None = None
-    recording: Path | None = None
+    recording: "Film | None" = None

@@ -11,7 +11,7 @@ import msgspec
 from three_mode.agents.wire.orders import NamesOrder
 from three_mode.agents.wire.watching import LogLevelOrder
 from three_mode.errors import InvalidRequest
-from three_mode.page.system import System
+from three_mode.page.system import WatchedSystem
 
 log = logging.getLogger("three_mode.page")
 MOST_NAMES = 10_000
@@ -44,7 +44,7 @@ class Steer(msgspec.Struct, frozen=True):
             raise InvalidRequest(f"{self.act} takes names, and no level", field="level")
 
 
-async def steer(system: System, what: Steer, who: str) -> None:
+async def steer(system: WatchedSystem, what: Steer, who: str) -> None:
     """Do it. The orchestrator's error is raised; done or not, it is logged."""
     what.check()
     why = f"asked for on the page by {who}"

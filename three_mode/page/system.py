@@ -20,7 +20,7 @@ _report = decoder_for(WatchReport)
 WITHIN = 3.0  # seconds that the orchestrator has to answer
 
 
-class System:
+class WatchedSystem:
     """The orchestrator and the hosts of one bus."""
 
     def __init__(self, bus: Bus) -> None:

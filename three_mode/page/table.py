@@ -36,7 +36,7 @@ FIXED = ("name", "kind", "host")
 CHANGING = ("state", "mailbox", "doing", "messages", "errors", "gaps", "restarts", "p50", "p99", "last_error")
 
 
-class Shown(msgspec.Struct, frozen=True):
+class ShownTable(msgspec.Struct, frozen=True):
     """A table as pages see it: the rows of agents in an order that stays."""
 
     head: dict[str, Any]
@@ -51,7 +51,7 @@ class Shown(msgspec.Struct, frozen=True):
         return [*hosts, *((node, *(getattr(agent, name) for name in FIXED)) for node, agent in self.agents)]
 
 
-def shown(table: Table) -> Shown:
+def shown(table: Table) -> ShownTable:
     """Return a table as pages see it, those of other nodes behind those of this one."""
     hosts = [("", host) for host in table.hosts]
     agents = [("", agent) for agent in table.agents]
@@ -66,10 +66,10 @@ def shown(table: Table) -> Shown:
     if len(agents) > MOST_AGENTS:
         head["left_out"] = len(agents) - MOST_AGENTS
         del agents[MOST_AGENTS:]
-    return Shown(head, tuple(hosts), tuple(agents))
+    return ShownTable(head, tuple(hosts), tuple(agents))
 
 
-def whole(table: Shown, number: int) -> bytes:
+def whole(table: ShownTable, number: int) -> bytes:
     """Return the message with the whole table."""
     rows = [agent for _, agent in table.agents]
     agents: dict[str, Any] = {name: _cells(name, list(map(attrgetter(name), rows))) for name in (*FIXED, *CHANGING)}
@@ -77,7 +77,7 @@ def whole(table: Shown, number: int) -> bytes:
     return msgspec.json.encode({"kind": "table", "n": number, **table.head, "hosts": _hosts(table), "agents": agents})
 
 
-def change(before: Shown, now: Shown, number: int) -> bytes:
+def change(before: ShownTable, now: ShownTable, number: int) -> bytes:
     """Return the message with what has changed between two tables of the same rows."""
     at = [place for place, (old, new) in enumerate(zip(before.agents, now.agents, strict=True)) if old[1] != new[1]]
     agents: dict[str, Any] = {"at": at}
@@ -89,7 +89,7 @@ def change(before: Shown, now: Shown, number: int) -> bytes:
     return msgspec.json.encode({"kind": "change", "of": number, **now.head, "hosts": _hosts(now), "agents": agents})
 
 
-def _hosts(table: Shown) -> dict[str, Any]:
+def _hosts(table: ShownTable) -> dict[str, Any]:
     columns = {name: _cells(name, [getattr(host, name) for _, host in table.hosts]) for name in HOST_COLUMNS}
     return {"node": [node for node, _ in table.hosts], **columns}
 

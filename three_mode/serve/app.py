@@ -74,6 +74,7 @@ class App:
             LateSurface(partial(_mcp, endpoint, intake), "/mcp", refused_as=_mcp_refusal),
             LateSurface(partial(_page_files, endpoint), "/", "/page/static/", "/page/session", public=True),
             LateSurface(partial(_page, endpoint), "/page/about", "/page/steer"),
+            LateSurface(partial(_replay, endpoint), "/page/replay/", "/page/time/"),
             LateSurface(partial(_a2a, endpoint, intake), WELL_KNOWN_CARD, "/a2a", "/a2a/", refused_as=_a2a_refusal),
             OperationsSurface(endpoint),
         )
@@ -253,6 +254,12 @@ def _page(endpoint: EndpointState) -> Surface:
     from three_mode.serve.surfaces.page import PageSurface
 
     return PageSurface(endpoint)
+
+
+def _replay(endpoint: EndpointState) -> Surface:
+    from three_mode.serve.surfaces.replay import ReplaySurface
+
+    return ReplaySurface(endpoint)
 
 
 def _a2a(endpoint: EndpointState, intake: Intake) -> Surface:

@@ -10,12 +10,13 @@ from three_mode.errors import InvalidRequest, ThreeModeError
 from three_mode.page.content import PageContent
 from three_mode.page.feed import Feed, PageView
 from three_mode.page.steering import Steer, steer
-from three_mode.page.system import System
+from three_mode.page.system import WatchedSystem
 from three_mode.page.views.agent import AgentView
 from three_mode.page.views.events import EventsView, PageEvent
 from three_mode.page.views.flows import FlowsView
 from three_mode.page.views.map import MapView
 from three_mode.page.views.models import ModelsView
+from three_mode.page.views.requests import RequestsView
 from three_mode.serve.conversations import ConversationBackend
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.faults import EndpointFault, fault
@@ -26,12 +27,14 @@ class LivePage:
 
     def __init__(self, endpoint: EndpointState, content: PageContent) -> None:
         self.endpoint, self.content = endpoint, content
-        self.system = None if content.bus is None else System(content.bus)
+        self.system = None if content.bus is None else WatchedSystem(content.bus)
         self._events: EventsView | None = None
+        self.requests: RequestsView | None = None
         views: list[PageView] = []
         if self.system is not None:
             self._events = EventsView(self.system)
-            views += [MapView(self.system), FlowsView(self.system), AgentView(self.system), self._events]
+            self.requests = RequestsView(self.system)
+            views += [MapView(self.system), FlowsView(self.system), AgentView(self.system), self._events, self.requests]
             views.append(ModelsView(connection_of(endpoint.backend), content.bus))
         self.feed = Feed(views)
 

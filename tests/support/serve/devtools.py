@@ -64,12 +64,12 @@ class Chromium:
                 env={**os.environ, **homes},
             )
         ends = time.monotonic() + START
-        active = profile / "DevToolsActivePort"
-        while not active.exists() or "\n" not in active.read_text():  # it is there before it is written
+        told = profile / "DevToolsActivePort"
+        while not told.exists() or "\n" not in told.read_text():
             assert time.monotonic() < ends, "the browser did not start"
             assert self._process.poll() is None, (folder / "chromium.log").read_text(errors="replace")[-2000:]
             time.sleep(0.05)
-        port, path = active.read_text().split("\n")[:2]
+        port, path = told.read_text().split("\n")[:2]
         self._url = f"ws://127.0.0.1:{port}{path}"
         return self
 
@@ -182,7 +182,7 @@ class Page:
         """Wait until an expression is true, and return its value."""
         ends = time.monotonic() + within
         while True:
-            found = await self.evaluate(script)
+            found = await self.evaluate(f"((found) => found instanceof Node ? true : found)({script})")
             if found:
                 return found
             if time.monotonic() > ends:
@@ -198,8 +198,8 @@ class Page:
         """Press keys, one after another."""
         for key in keys:
             code, text = _KEYS[key] if key in _KEYS else (ord(key.upper()), key)
-            given = {"key": key, "code": key, "windowsVirtualKeyCode": code}
-            down = {"type": "keyDown", "text": text} if text else {"type": "rawKeyDown"}
+            given: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+            down: dict[str, Any] = {"type": "keyDown", "text": text} if text else {"type": "rawKeyDown"}
             await self.send("Input.dispatchKeyEvent", **down, **given)
             await self.send("Input.dispatchKeyEvent", type="keyUp", **given)
 

@@ -49,4 +49,5 @@ async def let_in(address: str) -> AsyncIterator[PageClient]:
         cookie = given.headers["set-cookie"].partition(";")[0]
         url = origin.replace("http", "ws") + "/page/live"
         async with connect(url, additional_headers={"cookie": cookie}, origin=origin) as socket:  # type: ignore[arg-type]
+            http.headers["cookie"] = cookie
             yield PageClient(http, socket, origin)

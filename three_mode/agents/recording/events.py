@@ -119,10 +119,15 @@ def unpack_end(data: bytes) -> RecordingEnd | None:
         raise ValueError(f"its end cannot be read: {error}") from None
 
 
+def first_record(data: bytes) -> int:
+    """Return the place of the first record in a file that begins like this."""
+    return len(_MAGIC_1) if data.startswith(_MAGIC_1) else len(HEAD)
+
+
 def unpack(data: bytes) -> Iterator[Event]:
     """Yield the events of a file; ValueError if it is no recording."""
     end = unpack_end(data)
-    place = len(_MAGIC_1) if data.startswith(_MAGIC_1) else len(HEAD)
+    place = first_record(data)
     if end is not None:
         data = data[: end.at]
     while place + 4 <= len(data):
@@ -131,8 +136,14 @@ def unpack(data: bytes) -> Iterator[Event]:
             raise ValueError(f"a record of {length} bytes at {place} cannot be")
         if place + 4 + length > len(data):
             return  # cut off while it was written
-        try:
-            yield _decode(data[place + 4 : place + 4 + length])
-        except msgspec.MsgspecError as error:
-            raise ValueError(f"the record at {place} cannot be read: {error}") from None
+        yield unpack_body(data[place + 4 : place + 4 + length], place)
         place += 4 + length
+
+
+def unpack_body(body: bytes, place: int) -> Event:
+    """Decode the record at a place, without its length; ValueError if it is none."""
+    try:
+        event: Event = _decode(body)
+        return event
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"the record at {place} cannot be read: {error}") from None

@@ -19,6 +19,7 @@ from three_mode.agents.runtime.broadcast import Fanout
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.requests import Incoming
 from three_mode.agents.runtime.run import Run
+from three_mode.agents.runtime.sampling import RequestSampling
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import HostSettled, SettledOrder
 from three_mode.agents.wire.watching import (
@@ -26,6 +27,7 @@ from three_mode.agents.wire.watching import (
     HandlerSight,
     MessageSight,
     ReceiptSight,
+    TurnSight,
     WatchOrder,
     WatchReport,
 )
@@ -46,24 +48,35 @@ class WatchedActor(Actor):
     __slots__ = ()
 
     def begin(self, spec: Spec, request: Incoming, queued_at: float) -> None:
-        self.owner.watch.count(request.sender, self.group)
+        watch = self.owner.watch
+        watch.count(request.sender, self.group)
+        if watch.sampling is None:
+            Actor.begin(self, spec, request, queued_at)
+            return
+        turn = self.turn
+        watch.sampling.began(self.name, turn + 1, request, queued_at)
         Actor.begin(self, spec, request, queued_at)
+        if self.turn == turn:  # it was refused, and no handler saw it
+            watch.sampling.refused(self.name, turn + 1)
+
+    def run_ended(self, run: Run, result: Any, failure: BaseException | None) -> None:
+        if self.owner.watch.sampling is not None:
+            self.owner.watch.sampling.ended(run, failure)
+        Actor.run_ended(self, run, result, failure)
 
 
-class LookedAtActor(Actor):
+class LookedAtActor(WatchedActor):
     """An actor whose messages are kept for a while, and timed."""
 
     __slots__ = ()
 
     def begin(self, spec: Spec, request: Incoming, queued_at: float) -> None:
-        watch = self.owner.watch
-        watch.count(request.sender, self.group)
-        look = watch.looks.get(self.name)
+        look = self.owner.watch.looks.get(self.name)
         if look is None:
-            Actor.begin(self, spec, request, queued_at)
+            WatchedActor.begin(self, spec, request, queued_at)
             return
         turn, entry = self.turn, look.began(self.turn + 1, spec, request)
-        Actor.begin(self, spec, request, queued_at)
+        WatchedActor.begin(self, spec, request, queued_at)
         if self.turn == turn:  # it was refused, and no handler saw it
             look.refused(turn + 1, entry)
 
@@ -71,7 +84,7 @@ class LookedAtActor(Actor):
         look = self.owner.watch.looks.get(self.name)
         if look is not None:
             look.ended(run, failure)
-        Actor.run_ended(self, run, result, failure)
+        WatchedActor.run_ended(self, run, result, failure)
 
     def note_error(self, error: ThreeModeError) -> None:
         look = self.owner.watch.looks.get(self.name)
@@ -103,6 +116,7 @@ class PopulationWatch:
         self._flows: dict[tuple[str, str], int] = {}  # group, group
         self._receipts: deque[ReceiptSight] = deque(maxlen=RECEIPTS)
         self._receipt = 0
+        self.sampling: RequestSampling | None = None
         self._flows_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._last: tuple[str, str, int] = ("", "", -1)
@@ -111,9 +125,15 @@ class PopulationWatch:
     def asked(self, order: WatchOrder) -> WatchReport:
         """Count for a while from now on, and say what has been counted so far."""
         population, until = self._population, time.monotonic() + order.within
-        if order.flows:
+        if order.flows or order.requests:
             self._flows_until = max(self._flows_until, until)
             self._count_flows()
+        turns: tuple[TurnSight, ...] = ()
+        if order.requests:
+            if self.sampling is None:
+                self.sampling = RequestSampling(population.session)
+            self.sampling.rate, self.sampling.until = order.requests, until
+            turns = self.sampling.since(order.since)
         sight = None
         actor = population.actors.get(order.agent)
         if actor is not None:
@@ -123,7 +143,7 @@ class PopulationWatch:
         self._again(order.within)
         self._fold()
         flows = tuple((source, target, count) for (source, target), count in self._flows.items())
-        return WatchReport(population.label, self.began, flows, sight, tuple(self._receipts), self._receipt)
+        return WatchReport(population.label, self.began, flows, sight, tuple(self._receipts), self._receipt, turns)
 
     def _look(self, actor: Actor) -> "AgentLook":
         look = self.looks.get(actor.name)
@@ -156,6 +176,8 @@ class PopulationWatch:
         self._timer, now = None, time.monotonic()
         for name in [name for name, look in self.looks.items() if look.until <= now]:
             self._leave(name)
+        if self.sampling is not None and self.sampling.until <= now:
+            self._sample_no_more()
         over = self._flows_until <= now
         if over:
             for actor in self._population.actors.values():
@@ -172,8 +194,14 @@ class PopulationWatch:
         if actor is not None and type(actor) is LookedAtActor:
             _become(actor, Actor)
 
+    def _sample_no_more(self) -> None:
+        if self.sampling is not None:
+            self.sampling.close()
+            self.sampling = None
+
     def end(self) -> None:
         """Count nothing more."""
+        self._sample_no_more()
         if self._timer is not None:
             self._timer.cancel()
         for actor in self._population.actors.values():

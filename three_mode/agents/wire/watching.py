@@ -14,6 +14,10 @@ class WatchOrder(msgspec.Struct, frozen=True):
     """Whether messages between groups are counted."""
     agent: str = ""
     """Agent that is looked at; empty: none."""
+    requests: int = 0
+    """Of so many requests one is sampled; 0: none."""
+    since: float = 0.0
+    """Only turns that ended since then are told, by the monotonic clock of the machine."""
     within: float = WATCHED_FOR
     """Seconds until the order is given again, at the latest."""
 
@@ -87,6 +91,43 @@ class ReceiptSight(msgspec.Struct, frozen=True):
     failed: int
 
 
+class ModelSight(msgspec.Struct, frozen=True, array_like=True):
+    """A call to a model in a turn of a sampled request. Times are of the monotonic clock."""
+
+    model: str
+    provider: str
+    begin: float
+    end: float
+    tokens: int
+    cost: float
+    """US dollars."""
+    error: str
+    """Class of the error; empty: none."""
+    waits: tuple[tuple[float, float], ...] = ()
+    """From when to when it waited for a rate limit."""
+
+
+class TurnSight(msgspec.Struct, frozen=True, array_like=True):
+    """A turn of a sampled request. Times are of the monotonic clock, which all processes of a machine share."""
+
+    number: int
+    """Of the turns of this host."""
+    agent: str
+    turn: int
+    chain: str
+    """Turns that waited for it, `scout/1:7>judge/0:2`; empty: it is the first of its request."""
+    handler: str
+    sender: str
+    queued: float
+    """When it came; `begin` where it did not wait in the mailbox."""
+    begin: float
+    end: float
+    deadline: float | None
+    error: str
+    """Class of the error, or "cancelled"; empty: none."""
+    models: tuple[ModelSight, ...] = ()
+
+
 class WatchReport(msgspec.Struct, frozen=True):
     """Answer to a `WatchOrder`."""
 
@@ -100,6 +141,8 @@ class WatchReport(msgspec.Struct, frozen=True):
     """The last ones that are kept."""
     last_receipt: int = 0
     """Number of receipts since `began`."""
+    turns: tuple[TurnSight, ...] = ()
+    """Turns of sampled requests, of those that are kept."""
 
 
 class LogLevelOrder(msgspec.Struct, frozen=True):

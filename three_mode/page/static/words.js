@@ -1,8 +1,8 @@
 // Figures as people read them. No DOM.
 export function seconds(value) {
   if (value === null || value === undefined) return "–";
-  if (value >= 1) return `${value.toPrecision(3)} s`;
-  if (value >= 1e-3) return `${(1e3 * value).toPrecision(3)} ms`;
+  if (value >= 0.9995) return `${value.toPrecision(3)} s`;
+  if (value >= 0.9995e-3) return `${(1e3 * value).toPrecision(3)} ms`;
   return `${(1e6 * value).toPrecision(3)} µs`;
 }
 

@@ -6,7 +6,7 @@ import msgspec
 
 from three_mode.agents.wire.watching import AgentSight, WatchOrder
 from three_mode.page.readers import PageReader
-from three_mode.page.system import System
+from three_mode.page.system import WatchedSystem
 
 
 class AgentView:
@@ -15,7 +15,7 @@ class AgentView:
     name = "agent"
     every = 0.5
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: WatchedSystem) -> None:
         self._system = system
 
     async def tell(self, readers: Sequence[PageReader]) -> None:

@@ -12,11 +12,14 @@ from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.orders import Table
 from three_mode.agents.wire.watching import ReceiptSight, WatchOrder, WatchReport
 from three_mode.page.readers import PageReader
-from three_mode.page.system import System
+from three_mode.page.system import WatchedSystem
 
 KEPT = 2000  # events that a new page gets
 _OVERLAP = 2.0  # seconds that are asked for again: clocks of processes and ways of messages differ
 _LONGEST = 2000  # characters of a text
+
+
+ReceiptParts = dict[tuple[str, int], list[tuple[str, ReceiptSight]]]
 
 
 class PageEvent(msgspec.Struct, frozen=True):
@@ -35,7 +38,7 @@ class EventsView:
     name = "events"
     every = 1.0
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: WatchedSystem) -> None:
         self._system = system
         self._kept: deque[PageEvent] = deque(maxlen=KEPT)
         self._number = 0  # of the last event
@@ -44,6 +47,7 @@ class EventsView:
         self._since = 0.0
         self._gaps: dict[str, int] = {}
         self._receipts: dict[str, tuple[float, int]] = {}  # host -> when it began, and its last receipt
+        self._parts: ReceiptParts = {}  # those of this time: other hosts may answer until the next
 
     def add(self, event: PageEvent) -> None:
         """Add an event of this process: something was steered."""
@@ -80,19 +84,20 @@ class EventsView:
         self._seen.add(event)
 
     def _new_receipts(self, reports: Sequence[WatchReport]) -> list[PageEvent]:
-        """Receipts that somebody asked for, each of all hosts together."""
-        parts: dict[tuple[str, int], list[ReceiptSight]] = {}
+        """Receipts that somebody asked for, each of all hosts together that have answered by now."""
+        before, self._parts = self._parts, {}
         left_out = 0
         for report in reports:
             began, last = self._receipts.get(report.host, (report.began, 0))
             last = last if began == report.began else 0
             new = [one for one in report.receipts if one.number > last]
             for one in new:
-                parts.setdefault((one.member, one.seq), []).append(one)
+                key = (one.member, one.seq)
+                (before if key in before else self._parts).setdefault(key, []).append((report.host, one))
             left_out = max(left_out, report.last_receipt - last - len(new))
             self._receipts[report.host] = (report.began, report.last_receipt)
         more = [PageEvent(time.time(), "receipt", "", f"{left_out} more receipts")] if left_out else []
-        return [*map(of_receipt, parts.values()), *more]
+        return [*map(of_receipt, before.values()), *more]
 
     def _new_gaps(self, table: Table) -> list[PageEvent]:
         """Broadcasts that agents have missed since the table before."""
@@ -109,6 +114,7 @@ class EventsView:
 
     def left(self) -> None:
         self._receipts.clear()
+        self._parts = {}
 
 
 def of_event(event: SupervisorEvent) -> PageEvent:
@@ -130,13 +136,14 @@ def of_letter(letter: DeadLetter) -> PageEvent:
     return PageEvent(letter.when, "dead_letter", letter.to, f"{letter}{content}"[:_LONGEST])
 
 
-def of_receipt(parts: Sequence[ReceiptSight]) -> PageEvent:
-    """A row for the receipt of one broadcast."""
+def of_receipt(said: Sequence[tuple[str, ReceiptSight]]) -> PageEvent:
+    """A row for the receipt of one broadcast: what these hosts have said."""
+    hosts, parts = sorted(host for host, _ in said), [part for _, part in said]
     agents, late = sum(part.agents for part in parts), sum(part.late for part in parts)
     lost, failed = sum(part.lost for part in parts), sum(part.failed for part in parts)
     text = f"{parts[0].topic}: {max(0, agents - late - lost)} of {agents} agents have seen it"
     more = [f"{count} {what}" for count, what in ((late, "lag"), (lost, "lost it"), (failed, "failed")) if count]
-    return PageEvent(parts[0].when, "receipt", "", ", ".join([text, *more]))
+    return PageEvent(parts[0].when, "receipt", ", ".join(hosts), ", ".join([text, *more]))
 
 
 def _words(name: str) -> str:

@@ -7,7 +7,7 @@ import msgspec
 
 from three_mode.agents.wire.watching import WatchOrder, WatchReport
 from three_mode.page.readers import PageReader
-from three_mode.page.system import System
+from three_mode.page.system import WatchedSystem
 
 Flows = dict[tuple[str, str], int]
 
@@ -18,7 +18,7 @@ class FlowsView:
     name = "flows"
     every = 1.0
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: WatchedSystem) -> None:
         self._system = system
         self._before: dict[str, WatchReport] = {}  # host -> what it said last
         self._at = 0.0

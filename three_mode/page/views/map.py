@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from three_mode.page import table as tables
 from three_mode.page.readers import PageReader
-from three_mode.page.system import System
+from three_mode.page.system import WatchedSystem
 
 TABLES_A_SECOND = 2
 
@@ -15,11 +15,11 @@ class MapView:
     name = "map"
     every = 1.0 / TABLES_A_SECOND
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: WatchedSystem) -> None:
         self._system = system
         self._number = 0
         self._rows: list[tuple[str, ...]] = []
-        self._last: tables.Shown | None = None
+        self._last: tables.ShownTable | None = None
 
     async def tell(self, readers: Sequence[PageReader]) -> None:
         now = tables.shown(await self._system.table())
@@ -30,7 +30,7 @@ class MapView:
             self._rows, before = rows, None
         self._give(readers, before, now)
 
-    def _give(self, readers: Sequence[PageReader], before: tables.Shown | None, now: tables.Shown) -> None:
+    def _give(self, readers: Sequence[PageReader], before: tables.ShownTable | None, now: tables.ShownTable) -> None:
         whole: bytes | None = None
         changed: bytes | None = None
         for reader in readers:

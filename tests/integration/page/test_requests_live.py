@@ -1,0 +1,118 @@
+"""Requests of a running system: hosts keep their turns while somebody looks at them, and nothing otherwise."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.support.agents.until import until
+from tests.support.serve.devtools import Chromium
+from tests.support.serve.page_cast import Scout
+from tests.support.serve.page_client import PageClient, let_in
+from tests.support.serve.watched import watched
+from three_mode import Agent, LLMRequest, handler
+from three_mode.agents.runtime.actor import Actor
+from three_mode.errors import HandlerFailed
+from three_mode.options import Account, ConnectionOptions, LimiterOptions, Policies
+from three_mode.testing import ScriptedProvider
+
+pytestmark = pytest.mark.timeout(180)
+
+
+async def listed(page: PageClient, handler: str) -> Any:
+    """The newest request to a handler."""
+
+    def there(told: Any) -> bool:
+        return any(each["handler"] == handler for each in told["requests"])
+
+    told = await page.told("requests", there)
+    return next(each for each in told["requests"] if each["handler"] == handler)
+
+
+async def drawn(page: PageClient, request: Any, by: str = "time") -> Any:
+    reply = await page.http.get("/page/time/request", params={"id": request["id"], "by": by})
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+async def test_a_request_over_two_hosts_is_a_tree_with_its_wait_and_deadline() -> None:
+    async with watched(4, hosts=2) as (_, scouts, address), let_in(address) as page:
+        await page.look("requests")
+        await page.told("requests")
+        busy = asyncio.ensure_future(scouts[1].ask(Scout.wait, 0.4))
+        await asyncio.sleep(0.1)
+        await scouts[0].ask(Scout.pass_on, "scout/1", "hello", within=20)
+        await busy
+        request = await listed(page, "pass_on")
+        assert (request["name"], request["turns"], request["error"]) == ("scout/0", 2, "")
+        found = await drawn(page, request)
+        spans = found["tree"]["spans"]
+        assert [(span["name"], span["kind"], span.get("parent")) for span in spans] == [
+            ("scout/0", "agent", None),
+            ("scout/1", "agent", 0),
+            ("mailbox", "wait", 1),
+        ]
+        assert 0.05 < spans[2]["end"] - spans[2]["begin"] < request["seconds"]
+        assert 10 < found["tree"]["deadline"] - found["tree"]["begin"] < 20.5
+        assert len((await drawn(page, request, "cost"))["boxes"]) == 3
+        with pytest.raises(HandlerFailed):
+            await scouts[2].ask(Scout.score, "fail it")
+        assert (await listed(page, "score"))["error"] == "ValueError"
+
+
+async def test_nothing_is_kept_once_nobody_looks() -> None:
+    async with watched(3) as (orc, scouts, address):
+        async with let_in(address) as page:
+            await page.look("requests")
+            await page.told("requests")
+            await scouts[0].ask(Scout.score, "hello")
+            await listed(page, "score")
+        population = orc._population
+        assert population is not None
+        await until(lambda: population.watch is None, 15.0)
+        assert {type(actor) for actor in population.actors.values()} == {Actor}
+
+
+async def test_the_view_lists_requests_and_draws_one(browser: Chromium) -> None:
+    async with watched(3) as (_, scouts, address), browser.page(address) as tab:
+        await tab.until("!!document.querySelector('nav a[href=\"#/time\"]')")
+        await tab.evaluate("location.hash = '#/time'")
+        await tab.until("document.querySelector('main')?.innerText.includes('By')")
+        ends = asyncio.get_running_loop().time() + 30
+        shown = False
+        while not shown and asyncio.get_running_loop().time() < ends:
+            await scouts[0].ask(Scout.pass_on, "scout/1", "hello")
+            await asyncio.sleep(0.5)
+            shown = await tab.evaluate("!!document.querySelector('table.requests tbody a')")
+        await tab.click("table.requests tbody a")
+        await tab.until("document.querySelectorAll('table.spans tbody tr').length >= 2")
+        assert "scout/0 pass_on" in await tab.text("table.spans")
+        assert tab.complaints == []
+
+
+class Twice(Agent):
+    """Asks a model twice at once."""
+
+    @handler
+    async def think(self, text: str) -> list[str]:
+        request = LLMRequest(messages=[{"role": "user", "content": text}])
+        return [reply.content for reply in await asyncio.gather(*[self.llm.chat_completion(request) for _ in "ab"])]
+
+
+async def test_calls_to_models_have_their_tokens_provider_and_wait_for_the_limiter() -> None:
+    async with ScriptedProvider("http/1.1") as provider:
+        account = Account(api_key="k", base_url=f"{provider.url}/v1")
+        llm = ConnectionOptions(config={"default_provider": "v98", "default_model": "m"}, accounts={"v98": account})
+        policies = Policies(limiter=LimiterOptions(at_once=1))
+        async with watched(1, llm=llm, policies=policies) as (orc, _, address), let_in(address) as page:
+            twice = await orc.spawn(Twice, name="twice")
+            await page.look("requests")
+            await page.told("requests")
+            await twice.ask(Twice.think, "why?", within=30)
+            request = await listed(page, "think")
+            assert request["tokens"] > 0
+            spans = (await drawn(page, request))["tree"]["spans"]
+            kinds = sorted((span["kind"], span["name"]) for span in spans)
+            assert [kind for kind, _ in kinds] == ["agent", "model", "model", "provider", "provider", "wait"]
+            assert kinds[-1] == ("wait", "limiter")
+            assert kinds[3] == ("provider", "v98")

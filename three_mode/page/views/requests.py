@@ -1,0 +1,74 @@
+"""Requests that have ended, sampled in all hosts while somebody looks: the more there are, the smaller a share."""
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from three_mode.agents.wire.watching import TurnSight, WatchOrder, WatchReport
+from three_mode.page.readers import PageReader
+from three_mode.page.requests import RequestLog
+from three_mode.page.system import WatchedSystem
+
+_MANY, _FEW = 400, 40  # turns each time: more of them are sampled more rarely, fewer more often
+_RAREST = 1 << 20
+_BEHIND = 1.0  # seconds: hosts are asked again for turns that ended so long before the last time
+
+
+class RequestsView:
+    """The newest sampled requests, as a list. `log` has the tree of each."""
+
+    name = "requests"
+    every = 0.5
+
+    def __init__(self, system: WatchedSystem) -> None:
+        self._system, self.log = system, RequestLog()
+        self._rate = self._number = 1
+        self._lost, self._since = 0, time.perf_counter()
+        self._last: dict[tuple[str, float], int] = {}
+
+    async def tell(self, readers: Sequence[PageReader]) -> None:
+        since, self._since = self._since, time.perf_counter() - _BEHIND
+        reports = await self._system.watch(WatchOrder(requests=self._rate, since=since))
+        turns, lost = new_turns(self._last, reports)
+        self._lost += lost
+        if self.log.add(turns):
+            self._number += 1
+        self._rate = rate_after(self._rate, len(turns) + lost)
+        text = b""
+        for reader in readers:
+            if reader.has.get(self.name) != self._number:
+                text = text or msgspec.json.encode(
+                    {"kind": self.name, "rate": self._rate, "lost": self._lost, "requests": self.log.listed()}
+                )
+                reader.put(text)
+                reader.has[self.name] = self._number
+
+    def left(self) -> None:
+        self._rate, self._lost, self._since = 1, 0, time.perf_counter()
+        self._last.clear()
+
+
+def rate_after(rate: int, turns: int) -> int:
+    """Return of how many requests one is sampled from now on: a power of two."""
+    if turns > _MANY:
+        return min(_RAREST, rate * 4)
+    return max(1, rate // 2) if turns < _FEW else rate
+
+
+def new_turns(last: dict[tuple[str, float], int], reports: Sequence[WatchReport]) -> tuple[list[TurnSight], int]:
+    """Return the turns that were not told before, in the order in which they ended, and how many are lost.
+
+    `last`: the last number of each host, and when its counting began; it is brought up to date.
+    """
+    found: list[TurnSight] = []
+    lost = 0
+    for report in reports:
+        key = report.host, report.began
+        for turn in report.turns:
+            before = last.get(key, turn.number - 1)
+            if turn.number > before:
+                lost += turn.number - before - 1
+                last[key] = turn.number
+                found.append(turn)
+    return sorted(found, key=lambda turn: turn.end), lost
