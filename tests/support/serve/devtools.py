@@ -178,7 +178,7 @@ class Page:
         return found["result"].get("value")
 
     async def until(self, script: str, within: float = WITHIN) -> Any:
-        """Wait until an expression is true, and return its value. What it throws is an element that is not there yet."""
+        """Wait until an expression is true, and return its value; it may throw while its elements are not there."""
         ends = time.monotonic() + within
         while True:
             found = await self.evaluate(
