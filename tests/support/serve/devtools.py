@@ -179,10 +179,13 @@ class Page:
         return found["result"].get("value")
 
     async def until(self, script: str, within: float = WITHIN) -> Any:
-        """Wait until an expression is true, and return its value."""
+        """Wait until an expression is true, and return its value; it may throw while its elements are not there."""
         ends = time.monotonic() + within
         while True:
-            found = await self.evaluate(f"((found) => found instanceof Node ? true : found)({script})")
+            found = await self.evaluate(
+                f"(() => {{ try {{ const found = ({script}); return found instanceof Node ? true : found; }}"
+                " catch (error) { return false; } })()"
+            )
             if found:
                 return found
             if time.monotonic() > ends:

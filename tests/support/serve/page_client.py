@@ -17,6 +17,7 @@ class PageClient:
 
     def __init__(self, http: httpx.AsyncClient, socket: ClientConnection, origin: str) -> None:
         self.http, self.socket, self.origin = http, socket, origin
+        self._rows: list[Any] = []
 
     async def look(self, *at: str, agent: str | None = None) -> None:
         await self.socket.send(json.dumps({"kind": "look", "at": at, "agent": agent}))
@@ -31,8 +32,11 @@ class PageClient:
 
     async def event(self, what: str) -> list[Any]:
         """The next event of a kind: when, what, agent, text."""
-        found = await self.told("events", lambda told: any(row[1] == what for row in told["events"]))
-        return next(row for row in found["events"] if row[1] == what)
+        while not any(row[1] == what for row in self._rows):
+            self._rows += (await self.told("events"))["events"]
+        found = next(row for row in self._rows if row[1] == what)
+        self._rows.remove(found)
+        return found
 
     async def steer(self, act: str, *names: str, level: str = "") -> httpx.Response:
         body = {"act": act, "names": names, "level": level}

@@ -1,8 +1,16 @@
 // A canvas as large as its place, sharp on every screen, in the colours of the page; drawn while there is something new.
 export const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-// The colours of style.css, as they are now.
+// The colours of style.css, read again when the page becomes dark or light: frames must not ask for styles.
+let known = null;
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { known = null; });
+
 export function colours() {
+  known ??= read();
+  return known;
+}
+
+function read() {
   const style = getComputedStyle(document.documentElement);
   const names = ["ground", "raised", "line", "text", "quiet", "accent", "good", "busy", "bad", "cell"];
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
