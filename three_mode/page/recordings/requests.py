@@ -20,26 +20,26 @@ _AROUND = 2000  # records before and behind a message in which its sender's turn
 _MOST_TURNS = 64  # turns of a sender that are looked at: the last ones
 
 
-class _Usage(msgspec.Struct, frozen=True):
+class _RecordedUsage(msgspec.Struct, frozen=True):
     input_tokens: int = 0
     output_tokens: int = 0
     cost: str | float | None = None
 
 
-class _Reply(msgspec.Struct, frozen=True):
+class _RecordedReply(msgspec.Struct, frozen=True):
     """What is shown of an answer of a model, or of the part of one that has its usage."""
 
     model: str = ""
     provider: str = ""
     latency: float = 0.0
-    usage: _Usage = _Usage()
+    usage: _RecordedUsage = _RecordedUsage()
 
 
 class _Asked(msgspec.Struct, frozen=True):
     model: str | None = None
 
 
-_reply = msgspec.msgpack.Decoder(_Reply, strict=False).decode
+_reply = msgspec.msgpack.Decoder(_RecordedReply, strict=False).decode
 _asked = msgspec.msgpack.Decoder(_Asked).decode
 
 
@@ -162,20 +162,20 @@ def _spans_of(work: _Work, parent: int | None, place: int) -> list[RequestSpan]:
 
 def _model_spans(work: _Work, parent: int) -> list[RequestSpan]:
     spans: list[RequestSpan] = []
-    open_streams: dict[bytes, tuple[float, _Reply]] = {}
+    open_streams: dict[bytes, tuple[float, _RecordedReply]] = {}
     before = work.got.when
     for did in work.did:
         if did.kind == "llm" and did.result:
-            reply = _read_reply(did.result) if did.good else _Reply()
+            reply = _read_reply(did.result) if did.good else _RecordedReply()
             begin = max(before, did.when - reply.latency) if reply.latency else before
             spans += _model_span(did, begin, did.when, reply, parent, parent + 1 + len(spans))
         elif did.kind == "llm" and did.good:
-            open_streams[did.what] = did.when, _Reply()
+            open_streams[did.what] = did.when, _RecordedReply()
         elif did.what in open_streams:
             begin, reply = open_streams[did.what]
             if did.kind == "part" and did.good:
                 said = _read_reply(did.result)
-                open_streams[did.what] = begin, said if said.usage != _Usage() else reply
+                open_streams[did.what] = begin, said if said.usage != _RecordedUsage() else reply
             else:
                 del open_streams[did.what]
                 spans += _model_span(did, begin, did.when, reply, parent, parent + 1 + len(spans))
@@ -183,7 +183,7 @@ def _model_spans(work: _Work, parent: int) -> list[RequestSpan]:
     return spans
 
 
-def _model_span(did: Did, begin: float, end: float, reply: _Reply, parent: int, place: int) -> list[RequestSpan]:
+def _model_span(did: Did, begin: float, end: float, reply: _RecordedReply, parent: int, place: int) -> list[RequestSpan]:
     """Return the span of a call to a model, and of the provider that answered, where that is recorded."""
     try:
         model = reply.model or _asked(did.what).model or "model"
@@ -199,8 +199,8 @@ def _model_span(did: Did, begin: float, end: float, reply: _Reply, parent: int, 
     ]
 
 
-def _read_reply(data: bytes) -> _Reply:
+def _read_reply(data: bytes) -> _RecordedReply:
     try:
         return _reply(data)
     except (msgspec.MsgspecError, ValueError):
-        return _Reply()
+        return _RecordedReply()
