@@ -8,7 +8,7 @@ import msgspec
 from three_mode.agents.wire.watching import TurnSight, WatchOrder, WatchReport
 from three_mode.page.readers import PageReader
 from three_mode.page.requests import RequestLog
-from three_mode.page.system import System
+from three_mode.page.system import WatchedSystem
 
 _MANY, _FEW = 400, 40  # turns each time: more of them are sampled more rarely, fewer more often
 _RAREST = 1 << 20
@@ -21,7 +21,7 @@ class RequestsView:
     name = "requests"
     every = 0.5
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: WatchedSystem) -> None:
         self._system, self.log = system, RequestLog()
         self._rate = self._number = 1
         self._lost, self._since = 0, time.perf_counter()
