@@ -20,26 +20,26 @@ _AROUND = 2000  # records before and behind a message in which its sender's turn
 _MOST_TURNS = 64  # turns of a sender that are looked at: the last ones
 
 
-class _RecordedUsage(msgspec.Struct, frozen=True):
+class _UsageSaid(msgspec.Struct, frozen=True):
     input_tokens: int = 0
     output_tokens: int = 0
     cost: str | float | None = None
 
 
-class _RecordedReply(msgspec.Struct, frozen=True):
+class _ReplySaid(msgspec.Struct, frozen=True):
     """What is shown of an answer of a model, or of the part of one that has its usage."""
 
     model: str = ""
     provider: str = ""
     latency: float = 0.0
-    usage: _RecordedUsage = _RecordedUsage()
+    usage: _UsageSaid = _UsageSaid()
 
 
 class _Asked(msgspec.Struct, frozen=True):
     model: str | None = None
 
 
-_reply = msgspec.msgpack.Decoder(_RecordedReply, strict=False).decode
+_reply = msgspec.msgpack.Decoder(_ReplySaid, strict=False).decode
 _asked = msgspec.msgpack.Decoder(_Asked).decode
 
 
@@ -162,20 +162,20 @@ def _spans_of(work: _Work, parent: int | None, place: int) -> list[RequestSpan]:
 
 def _model_spans(work: _Work, parent: int) -> list[RequestSpan]:
     spans: list[RequestSpan] = []
-    open_streams: dict[bytes, tuple[float, _RecordedReply]] = {}
+    open_streams: dict[bytes, tuple[float, _ReplySaid]] = {}
     before = work.got.when
     for did in work.did:
         if did.kind == "llm" and did.result:
-            reply = _read_reply(did.result) if did.good else _RecordedReply()
+            reply = _read_reply(did.result) if did.good else _ReplySaid()
             begin = max(before, did.when - reply.latency) if reply.latency else before
             spans += _model_span(did, begin, did.when, reply, parent, parent + 1 + len(spans))
         elif did.kind == "llm" and did.good:
-            open_streams[did.what] = did.when, _RecordedReply()
+            open_streams[did.what] = did.when, _ReplySaid()
         elif did.what in open_streams:
             begin, reply = open_streams[did.what]
             if did.kind == "part" and did.good:
                 said = _read_reply(did.result)
-                open_streams[did.what] = begin, said if said.usage != _RecordedUsage() else reply
+                open_streams[did.what] = begin, said if said.usage != _UsageSaid() else reply
             else:
                 del open_streams[did.what]
                 spans += _model_span(did, begin, did.when, reply, parent, parent + 1 + len(spans))
@@ -183,7 +183,7 @@ def _model_spans(work: _Work, parent: int) -> list[RequestSpan]:
     return spans
 
 
-def _model_span(did: Did, begin: float, end: float, reply: _RecordedReply, parent: int, place: int) -> list[RequestSpan]:
+def _model_span(did: Did, begin: float, end: float, reply: _ReplySaid, parent: int, place: int) -> list[RequestSpan]:
     """Return the span of a call to a model, and of the provider that answered, where that is recorded."""
     try:
         model = reply.model or _asked(did.what).model or "model"
@@ -199,8 +199,8 @@ def _model_span(did: Did, begin: float, end: float, reply: _RecordedReply, paren
     ]
 
 
-def _read_reply(data: bytes) -> _RecordedReply:
+def _read_reply(data: bytes) -> _ReplySaid:
     try:
         return _reply(data)
     except (msgspec.MsgspecError, ValueError):
-        return _RecordedReply()
+        return _ReplySaid()
