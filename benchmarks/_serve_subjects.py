@@ -94,9 +94,13 @@ def _workers(pid: int, count: int) -> tuple[int, ...]:
     if count == 1:
         return ()
     until = time.monotonic() + STARTED
-    while len(found := psutil.Process(pid).children(recursive=True)) < count and time.monotonic() < until:
-        time.sleep(0.1)
-    return tuple(child.pid for child in found)
+    before: set[psutil.Process] = set()
+    while True:  # what is there at two looks is a worker; a start has others, which end
+        found = set(psutil.Process(pid).children(recursive=True))
+        if len(stay := found & before) >= count or time.monotonic() > until:
+            return tuple(child.pid for child in stay)
+        before = found
+        time.sleep(1.0)
 
 
 @contextmanager

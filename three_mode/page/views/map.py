@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from three_mode.errors import ThreeModeError
 from three_mode.page import table as tables
 from three_mode.page.readers import PageReader
 from three_mode.page.system import WatchedSystem
@@ -22,7 +23,13 @@ class MapView:
         self._last: tables.ShownTable | None = None
 
     async def tell(self, readers: Sequence[PageReader]) -> None:
-        now = tables.shown(await self._system.table())
+        try:
+            now = tables.shown(await self._system.table())
+        except (
+            ThreeModeError
+        ):  # what answers next may be another orchestrator, with other processes under the same names
+            self.left()
+            raise
         before, self._last = self._last, now
         rows = now.rows
         if before is None or rows != self._rows:

@@ -11,7 +11,7 @@ import msgspec
 
 from three_mode.page.files import GUARDS
 from three_mode.page.recordings.film import Film
-from three_mode.page.spans import MEASURES, RequestTree, laid_out
+from three_mode.page.spans import MEASURES, Measure, RequestTree, laid_out
 from three_mode.serve.asgi import JSON, AsgiExchange, Refused
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.faults import fault
@@ -56,7 +56,7 @@ class ReplaySurface:
         tree = None if requests is None else requests.log.tree(asked["id"])
         if tree is None:
             raise Refused(fault(404, f"the request {asked['id'][:200]} is not kept any more", "no_such_request"))
-        await _answer(exchange, lambda: _drawn(tree, asked))
+        await _answer(exchange, lambda: _drawn(tree, _measure(asked)))
         return ""
 
     async def _divergence(self, exchange: AsgiExchange) -> str:
@@ -107,14 +107,19 @@ def _asked(exchange: AsgiExchange) -> Asked:
 
 
 def _recorded_request(film: Film, asked: Asked) -> Any:
-    return _drawn(film.request(_place(film, asked)), asked)
+    by = _measure(asked)
+    return _drawn(film.request(_place(film, asked)), by)
 
 
-def _drawn(tree: RequestTree, asked: Asked) -> Any:
+def _drawn(tree: RequestTree, by: Measure) -> Any:
+    return {"tree": tree, "boxes": laid_out(tree, by)}
+
+
+def _measure(asked: Asked) -> Measure:
     by = next((measure for measure in MEASURES if measure == asked.get("by", "time")), None)
     if by is None:
         raise ValueError(f"by is one of {', '.join(MEASURES)}")
-    return {"tree": tree, "boxes": laid_out(tree, by)}
+    return by
 
 
 def _place(film: Film, asked: Asked) -> int:

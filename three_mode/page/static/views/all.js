@@ -9,17 +9,17 @@
 import {EventsView} from "./events.js";
 import {MapView} from "./map.js";
 import {ModelsView} from "./models.js";
-import {TalkView} from "./talk.js";
 import {ReplayView} from "./replay.js";
+import {TalkView} from "./talk.js";
 import {TimeView} from "./time.js";
 
 const hasBus = (about) => about.bus;
 
 export const views = [
   {name: "map", title: "Map", at: ["map", "flows", "agent"], agentOf: (rest) => rest || null, needs: hasBus, View: MapView},
+  {name: "replay", title: "Replay", needs: (about) => about.recording, View: ReplayView},
   {name: "time", title: "Time", at: ["requests"], View: TimeView},
   {name: "events", title: "Events", at: ["events"], needs: hasBus, View: EventsView},
   {name: "talk", title: "Talk", needs: hasBus, View: TalkView},
   {name: "models", title: "Models and money", at: ["models"], needs: hasBus, View: ModelsView},
-  {name: "replay", title: "Replay", needs: (about) => about.recording, View: ReplayView},
 ];
