@@ -27,7 +27,7 @@ class MapView:
             now = tables.shown(await self._system.table())
         except (
             ThreeModeError
-        ):  # what answers next may be another orchestrator, with other processes under the same names
+        ):  # the next one may have other processes under the same names
             self.left()
             raise
         before, self._last = self._last, now
