@@ -15,6 +15,7 @@ from three_mode.errors import ConfigurationError
 
 BLOCK = 1024  #: records of a block
 _PIECE = 4 << 20  # bytes read at once; a record may be longer, and is then passed over
+_SHORT = 2048  # bytes that one record is read with; a longer one is read again
 _MOST_AT_ONCE = 16 << 20  # bytes of a block that is read whole; a longer one is read record by record
 _length_at = struct.Struct("<I").unpack_from
 
@@ -139,8 +140,9 @@ class RecordingFile:
         return found
 
     def _body(self, place: int) -> bytes:
-        (length,) = _length_at(self._checked(self.read(place, 4), 0), 0)
-        body = self.read(place + 4, length)
+        data = self.read(place, _SHORT)
+        (length,) = _length_at(self._checked(data, 0), 0)
+        body = data[4 : 4 + length] if 4 + length <= len(data) else self.read(place + 4, length)
         if len(body) < length:
             raise ValueError(f"{self.path} is shorter than it was")
         return body

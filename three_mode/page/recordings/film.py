@@ -1,8 +1,10 @@
 """Film of a recording: what a page asks for, step by step, while a thread indexes the rest of the file."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
@@ -17,6 +19,9 @@ from three_mode.page.recordings.turns import ShownTurn, turn_at
 from three_mode.page.spans import RequestTree
 
 MOST_LINES = 200  #: lines asked for at once
+_PAUSE = 0.002  # seconds of indexing between two looks whether a read has ended
+_Asked = ParamSpec("_Asked")
+_Answer = TypeVar("_Answer")
 
 
 class FilmAbout(msgspec.Struct, frozen=True):
@@ -36,6 +41,23 @@ class FilmAbout(msgspec.Struct, frozen=True):
     """Import paths whose classes a replay may make; none: there is no replay."""
 
 
+def _before_indexing(
+    read: "Callable[Concatenate[Film, _Asked], _Answer]",
+) -> "Callable[Concatenate[Film, _Asked], _Answer]":
+    """Make a read one that indexing waits for: each of its reads of the file would else wait for the interpreter."""
+
+    @wraps(read)
+    def first(film: "Film", /, *args: _Asked.args, **kwargs: _Asked.kwargs) -> _Answer:
+        mark = object()
+        film.reads.add(mark)
+        try:
+            return read(film, *args, **kwargs)
+        finally:
+            film.reads.discard(mark)
+
+    return first
+
+
 class Film:
     """A recording that pages look at."""
 
@@ -46,6 +68,7 @@ class Film:
         self.index = RecordingIndex(self._file)
         self.divergence = DivergenceSearch(self.index, imports)
         self.imports = list(imports)  #: import paths whose classes a replay may make
+        self.reads: set[object] = set()  #: a mark for each read that runs
         self._closed = threading.Event()
         self._indexing: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -68,6 +91,7 @@ class Film:
         """Records that the file has."""
         return self._file.count
 
+    @_before_indexing
     def about(self) -> FilmAbout:
         """Say what the recording is now: it may be written still."""
         if self.index.grow():
@@ -78,11 +102,13 @@ class Film:
             self.name, self._file.count, self.index.known, begin, end, overview, self._notes(), self.imports
         )
 
+    @_before_indexing
     def lines(self, at: int, before: int = 20, after: int = 60) -> list[ShownRecord]:
         """Return the records around a place."""
         before, after = max(0, min(before, MOST_LINES)), max(1, min(after, MOST_LINES))
         return [line_of(place, event) for place, event in self.index.events(at - before, at + after)]
 
+    @_before_indexing
     def step(self, at: int, agent: str = "", *, back: bool = False, message: bool = True) -> int | None:
         """Return the place of the next or the previous record; of an agent: of its message, or of any of its records.
 
@@ -94,18 +120,22 @@ class Film:
         whats = (GOT,) if message else (MADE, GOT, DID, PART, ENDED)
         return self.index.previous(agent, at, *whats) if back else self.index.following(agent, at, *whats)
 
+    @_before_indexing
     def at_time(self, when: float) -> int:
         """Return the place of a time."""
         return self.index.at_time(when)
 
+    @_before_indexing
     def turn(self, at: int) -> ShownTurn:
         """Return the turn that a record is about."""
         return turn_at(self.index, at)
 
+    @_before_indexing
     def agents(self, at: int) -> AgentStates | None:
         """Return the states of all agents with the record at a place; None where it is not indexed up to there."""
         return self.index.states_at(at + 1)
 
+    @_before_indexing
     def request(self, at: int) -> RequestTree:
         """Return the tree of the request that a record belongs to."""
         return request_at(self.index, at)
@@ -118,7 +148,7 @@ class Film:
 
     def _read_on(self) -> None:
         try:
-            while not self._closed.is_set() and self.index.read_on():
+            while not self._closed.wait(_PAUSE if self.reads else 0) and (self.reads or self.index.read_on()):
                 pass
         except ValueError:
             pass  # the file is shorter than it was: whoever asks for a record of it is told so

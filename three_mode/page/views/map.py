@@ -25,9 +25,7 @@ class MapView:
     async def tell(self, readers: Sequence[PageReader]) -> None:
         try:
             now = tables.shown(await self._system.table())
-        except (
-            ThreeModeError
-        ):  # the next one may have other processes under the same names
+        except ThreeModeError:  # the next one may have other processes under the same names
             self.left()
             raise
         before, self._last = self._last, now
