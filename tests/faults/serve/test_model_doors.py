@@ -93,7 +93,8 @@ def there(tmp_path: Path) -> Path:
 
 
 # A body that names no model; and MCP, whose tool for models goes by the same rule: tests/integration/mcp.
-NO_DOORS = {"/v1/conversations", "/mcp", "/a2a", "/.well-known/agent-card.json"}
+PAGE = {"/", "/page/session", "/page/about", "/page/steer"}
+NO_DOORS = {"/v1/conversations", "/mcp", "/a2a", "/.well-known/agent-card.json", *PAGE}
 
 
 def test_every_path_that_takes_a_body_is_tried_here() -> None:
