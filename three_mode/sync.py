@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from three_mode.calls.figures import ConnectionFigures
     from three_mode.calls.provider_status import ProviderStatus
     from three_mode.events.hub import ConnectionHub
+    from three_mode.events.values import LLMEvent
     from three_mode.memory import MemoryBlock, MemoryOptions, Recollection
     from three_mode.observe import Report
     from three_mode.prompts import EnhancedMessages
@@ -390,7 +391,7 @@ class LLMConnection:
         return _LOOP.run(self._async.figures())
 
     @takes_arguments_of(connection.LLMConnection.events)
-    def events(self, *args: Any, **options: Any) -> "Events":
+    def events(self, *args: Any, **options: Any) -> "Events[LLMEvent]":
         """What happens on this connection from now on, as an iterator, until the connection is closed."""
         from three_mode.sync_events import Events
 

@@ -23,6 +23,8 @@ from three_mode.tools import HandlerTool
 from transports.bus import Bus
 
 if TYPE_CHECKING:
+    from three_mode.events.queue_reader import QueueReader
+    from three_mode.events.values import LLMEvent
     from three_mode.sync_events import Events
 
 P = ParamSpec("P")
@@ -30,29 +32,16 @@ R = TypeVar("R")
 _END_MARGIN = 2.0  # seconds that an interrupted start or end may take beyond `OrchestratorOptions.stop_within`
 
 
-class AgentRef:
-    """One agent, by name, or with `any` the agent of a role with the least to do."""
+class _AskedRef:
+    """What can be asked, by name."""
 
     __slots__ = ("_async",)
-
-    def __init__(self, ref: agents.AgentRef) -> None:
-        self._async = ref
+    _async: "agents.AgentRef | agents.RetryingRef"
 
     @property
     def name(self) -> str:
         """Name of the agent or role: `scout/7`."""
         return self._async.name
-
-    @property
-    def address(self) -> str:
-        """The model name under which a request reaches this agent: `agent:NAME`."""
-        return self._async.address
-
-    def tool(
-        self, handler: Callable[..., Any], *, name: str | None = None, description: str | None = None
-    ) -> HandlerTool:
-        """Return a handler as a tool that a model may call: `llm.run(request, [scouts[7].tool(Scout.score)])`."""
-        return self._async.tool(handler, name=name, description=description)
 
     @overload
     def ask(self, handler: str, /, *args: Any, within: float | None = None, **kwargs: Any) -> Any: ...
@@ -85,6 +74,40 @@ class AgentRef:
             return _without_loop(await ref.ask(handler, *args, within=within, **kwargs))
 
         return LOOP.run(ask())
+
+
+class RetryingRef(_AskedRef):
+    """An agent, or any of a role, whose asks are tried again: `ref.retrying(...)` makes it."""
+
+    __slots__ = ()
+
+    def __init__(self, ref: agents.RetryingRef) -> None:
+        self._async = ref
+
+
+class AgentRef(_AskedRef):
+    """One agent, by name, or with `any` the agent of a role with the least to do."""
+
+    __slots__ = ()
+    _async: agents.AgentRef
+
+    def __init__(self, ref: agents.AgentRef) -> None:
+        self._async = ref
+
+    @property
+    def address(self) -> str:
+        """The model name under which a request reaches this agent: `agent:NAME`."""
+        return self._async.address
+
+    def tool(
+        self, handler: Callable[..., Any], *, name: str | None = None, description: str | None = None
+    ) -> HandlerTool:
+        """Return a handler as a tool that a model may call: `llm.run(request, [scouts[7].tool(Scout.score)])`."""
+        return self._async.tool(handler, name=name, description=description)
+
+    def retrying(self, retry: agents.Retry | None = None) -> "RetryingRef":
+        """Return the same agent for asks that are tried again, of idempotent handlers alone."""
+        return RetryingRef(self._async.retrying(retry))
 
     def tell(self, handler: Handler, /, *args: Any, **kwargs: Any) -> None:
         """Send a message, and return once the carrier has it; an error says that it never will."""
@@ -296,9 +319,12 @@ class Orchestrator(CallingVerbs):
         llm: Any = None,
         policies: Any = None,
         cluster: Any = None,
+        standby: bool = False,
         options: agents.OrchestratorOptions | None = None,
     ) -> None:
-        self._async = agents.Orchestrator(hosts, name, llm=llm, policies=policies, cluster=cluster, options=options)
+        self._async = agents.Orchestrator(
+            hosts, name, llm=llm, policies=policies, cluster=cluster, standby=standby, options=options
+        )
         self._end_within = self._async.options.stop_within + _END_MARGIN
 
     def __enter__(self) -> Self:
@@ -427,15 +453,25 @@ class Orchestrator(CallingVerbs):
         """Have `listener` called with each event as it happens, in the background thread."""
         self._async.on_event(listener)
 
-    def llm_events(self, kinds: Iterable[str] | None = None, *, waiting: int = 1024) -> "Events":
+    def agent_events(
+        self, kinds: Iterable[type] | type | None = None, *, waiting: int = 1024
+    ) -> "Events[agents.NodeEvent]":
+        """Events of hosts and agents, in a cluster of all nodes, as an iterator."""
+        return _listen(lambda: self._async.agent_events(kinds, waiting=waiting))
+
+    def llm_events(self, kinds: Iterable[str] | None = None, *, waiting: int = 1024) -> "Events[LLMEvent]":
         """Events of the calls that agents make with `self.llm`, as an iterator; `event.agent` is who calls."""
-        from three_mode.sync_events import Events
+        return _listen(lambda: self._async.llm_events(kinds, waiting=waiting))
 
-        async def listen() -> Events:
-            reader = self._async.llm_events(kinds, waiting=waiting)
-            return Events(await reader.__aenter__())
 
-        return LOOP.run(listen())
+def _listen(opened: "Callable[[], QueueReader[R]]") -> "Events[R]":
+    """Return a reader that has begun."""
+    from three_mode.sync_events import Events
+
+    async def listen() -> Events[R]:
+        return Events(await opened().__aenter__())
+
+    return LOOP.run(listen())
 
 
 class Joined(CallingVerbs):

@@ -6,33 +6,34 @@ with LLMConnection() as llm, llm.events(kinds=["response_complete"]) as events:
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from three_mode.background_loop import LOOP
-from three_mode.events.reader import EventReader
-from three_mode.events.values import LLMEvent
+from three_mode.events.queue_reader import QueueReader
+
+T = TypeVar("T")
 
 
-class Events:
-    """`three_mode.events.EventReader` as an iterator. Leaving the `with` block, or `close`, ends it."""
+class Events(Generic[T]):
+    """An asynchronous reader of events as an iterator. Leaving the `with` block, or `close`, ends it."""
 
-    def __init__(self, reader: EventReader) -> None:
+    def __init__(self, reader: QueueReader[T]) -> None:
         self._reader = reader
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> LLMEvent:
-        event = LOOP.run(_next(self._reader))
+    def __next__(self) -> T:
+        event = LOOP.run(self._next())
         if event is None:
             raise StopIteration
         return event
 
-    def next(self, within: float) -> LLMEvent | None:
+    def next(self, within: float) -> T | None:
         """The next event; None where none comes within so many seconds, or no more will."""
-        return LOOP.run(_next_within(self._reader, within))
+        return LOOP.run(self._next_within(within))
 
-    def take(self) -> list[LLMEvent]:
+    def take(self) -> list[T]:
         """All events that are here already, which may be none. It does not wait."""
         return LOOP.read(self._reader.take)
 
@@ -59,14 +60,14 @@ class Events:
         """End it; another thread that waits for an event gets the end."""
         LOOP.run(self._reader.aclose())
 
-
-async def _next(reader: EventReader) -> LLMEvent | None:
-    return await anext(reader, None)
-
-
-async def _next_within(reader: EventReader, within: float) -> LLMEvent | None:
-    try:
-        async with asyncio.timeout(within):
-            return await anext(reader, None)
-    except TimeoutError:
+    async def _next(self) -> T | None:
+        async for event in self._reader:
+            return event
         return None
+
+    async def _next_within(self, within: float) -> T | None:
+        try:
+            async with asyncio.timeout(within):
+                return await self._next()
+        except TimeoutError:
+            return None

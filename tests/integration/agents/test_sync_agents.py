@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.agents.agent_cast import Scout
+from tests.support.agents.agent_cast import Scout, Steady
 from tests.support.agents.value_cast import Keeper
 from three_mode import agents
 from three_mode.errors import BadCall, ConfigurationError, DeadlineExceeded, NoSuchAgent, PeerLost
@@ -91,6 +91,17 @@ class Echo(agents.Agent):
 async def test_a_running_loop_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="would block the event loop"), Orchestrator(hosts=0):
         pass
+
+
+def test_events_of_agents_are_read_and_idempotent_asks_are_tried_again(orc: Orchestrator) -> None:
+    with orc.agent_events(agents.AgentsSpawned) as events:
+        one = orc.spawn(Steady, name="told")
+        assert one.retrying(agents.Retry(attempts=2)).ask(Steady.square, 4, 0.0) == 16
+        told = events.next(within=30)
+        assert told is not None
+        assert told.event.agents == (one.name,)
+    with pytest.raises(BadCall):
+        one.retrying().ask("square", 4, 0.0)
 
 
 def test_it_has_every_public_name_of_the_other() -> None:

@@ -30,6 +30,7 @@ SAME_IDEA = {
     "AgentGroup": "agents of one name: with and without an event loop",
     "AgentReceipt": "the receipt of a broadcast: with and without an event loop",
     "AgentRef": "a reference to an agent: with and without an event loop",
+    "RetryingRef": "an agent whose asks are tried again: with and without an event loop",
     "LLMConnection": "a connection to models: with and without an event loop",
     "McpTools": "tools of an MCP server: with and without an event loop",
     "Memory": "what is remembered: with and without an event loop",
