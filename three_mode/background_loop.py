@@ -24,19 +24,22 @@ class BackgroundLoop:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs the work and waits for it in this thread. Interrupting the wait cancels the work."""
-        if _loop_here() is not None:
-            work.close()
-            raise ConfigurationError(
-                "three_mode.sync would block the event loop that runs here",
-                hint="use three_mode.LLMConnection, and await its calls",
-            )
-        future = asyncio.run_coroutine_threadsafe(work, self._running())
+        future: Future[T] | None = None
         try:
+            if _loop_here() is not None:
+                raise ConfigurationError(
+                    "three_mode.sync would block the event loop that runs here",
+                    hint="use three_mode.LLMConnection, and await its calls",
+                )
+            future = asyncio.run_coroutine_threadsafe(work, self._running())
             return future.result()
         except CancelledError:
             raise
         except BaseException:
-            _cancel(future)
+            if future is None:  # it was interrupted before it began
+                work.close()
+            elif not future.done():
+                future.cancel()
             raise
 
     def run_to_end(self, work: Coroutine[Any, Any, T], within: float) -> T:
@@ -82,11 +85,6 @@ def _loop_here() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _cancel(future: "Future[Any]") -> None:
-    if not future.done():
-        future.cancel()
 
 
 def takes_arguments_of(

@@ -123,9 +123,8 @@ async def test_a_dead_letter_is_seen_from_every_node_with_the_node_that_has_it(p
         assert {letter.handler for letter in letters} == {"take"}
 
 
+@pytest.mark.parametrize("place", ["another node"], indirect=True)  # without a network nothing is under way
 async def test_a_tell_to_a_role_that_has_gone_when_it_arrives_is_a_dead_letter(place: Place) -> None:
-    if place.name != "another node":
-        pytest.skip("without a network nothing is under way")
     gateway = (caller := cast("Any", place.caller))._gateway
     (owner,) = (peer.id for peer in gateway.core.nodes())
     gateway.core.tell(time.monotonic(), owner, "any:passing", "take", b"\x91\x01")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -139,6 +140,7 @@ def test_ctrl_c_ends_the_call_the_agents_and_the_hosts() -> None:
     ) as ran:
         assert ran.stdout is not None
         hosts = [int(pid) for pid in ran.stdout.readline().split()]
+        time.sleep(0.3)  # until the call waits
         os.killpg(ran.pid, signal.SIGINT)  # as a terminal does: to the program and to its hosts
         _, errors = ran.communicate(timeout=30)
     assert len(hosts) == 2
