@@ -50,20 +50,24 @@ def stranger(options: ServeOptions, header: Callable[[bytes], str | None]) -> En
 
 def session_for(
     holds: Callable[[str], bool], method: str, path: str, header: Callable[[bytes], str | None]
-) -> Callable[[str], bool] | None:
-    """`holds` where a page's cookie may stand for a key; None elsewhere.
+) -> Callable[[str], bool]:
+    """`holds` for a request, which is false where a page's cookie may not stand for a key. Nothing is looked at until
+    there is a cookie to be judged: most requests bring a key.
 
     A browser sends the cookie along with what pages of other ports of this machine ask for, too: so the request names
     our own page as its origin, or only reads and does not come from another page.
     """
+    return lambda token: _may_stand(method, path, header) and holds(token)
+
+
+def _may_stand(method: str, path: str, header: Callable[[bytes], str | None]) -> bool:
+    """Whether a cookie may stand for a key in this request."""
     if not path.startswith(_OF_PAGES):
-        return None
-    origin, host = header(b"origin"), header(b"host")
+        return False
+    origin = header(b"origin")
     if origin is not None:
-        return holds if origin.partition("://")[2] == host else None
-    if method not in ("GET", "HEAD") or header(b"sec-fetch-site") not in (None, "same-origin", "none"):
-        return None
-    return holds
+        return origin.partition("://")[2] == header(b"host")
+    return method in ("GET", "HEAD") and header(b"sec-fetch-site") in (None, "same-origin", "none")
 
 
 def subprotocol(offered: str | None) -> str | None:
