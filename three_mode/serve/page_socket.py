@@ -4,18 +4,19 @@ page   {"kind": "look", "at": ["map", "events"], "agent": "scout/7"}
 here   {"kind": "hello", ...}, {"kind": "table", ...}, {"kind": "change", ...}, {"kind": "gap", "count": 3}
 """
 
-import asyncio
 import contextlib
+from collections.abc import MutableMapping
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from three_mode.page.readers import PageReader
 from three_mode.serve import guard
 from three_mode.serve.asgi import AsgiExchange, Scope, Send
 from three_mode.serve.endpoint import EndpointState
-from three_mode.serve.live_page import LivePage, live_page
+from three_mode.serve.live_page import live_page
 from three_mode.serve.watching import EventWatch, Receive
+from three_mode.serve.websocket import until_gone
 
 POLICY, TRY_LATER = 1008, 1013
 PATH = "/page/live"
@@ -50,27 +51,14 @@ async def live_socket(scope: Scope, receive: Receive, send: Send, endpoint: Endp
     if reader is None:
         await send({"type": "websocket.close", "code": TRY_LATER, "reason": "too many pages look on"})
         return
+
+    def hear(message: MutableMapping[str, Any]) -> None:
+        with contextlib.suppress(msgspec.MsgspecError):  # of what else it says, nothing is understood here
+            look = _look.decode(message.get("text") or message.get("bytes") or b"")
+            page.feed.look(reader, look.at, look.agent or "")
+
     try:
         reader.put(msgspec.json.encode({"kind": "hello", **await page.about()}))
-        await _until_gone(receive, send, page, reader)
+        await until_gone(receive, send, reader.get, hear)
     finally:
         page.feed.close(reader)
-
-
-async def _until_gone(receive: Receive, send: Send, page: LivePage, reader: PageReader) -> None:
-    async def pass_on() -> None:
-        while (text := await reader.get()) is not None:
-            await send({"type": "websocket.send", "text": text.decode()})
-
-    sending = asyncio.create_task(pass_on())
-    try:
-        while not sending.done():
-            message = await receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            with contextlib.suppress(msgspec.MsgspecError):  # of what else it says, nothing is understood here
-                look = _look.decode(message.get("text") or message.get("bytes") or b"")
-                page.feed.look(reader, look.at, look.agent or "")
-    finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)

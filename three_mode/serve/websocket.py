@@ -5,12 +5,13 @@ given nothing it must answer; what it sends is ignored.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 
 from three_mode.errors import ConfigurationError
-from three_mode.events.queue import EventQueue
 from three_mode.serve import guard
 from three_mode.serve.asgi import AsgiExchange, Scope, Send
 from three_mode.serve.events import EventHub
@@ -45,15 +46,22 @@ async def watch_events(scope: Scope, receive: Receive, send: Send, hub: EventHub
         await send({"type": "websocket.close", "code": POLICY, "reason": error.message[:100]})
         return
     try:
-        await _until_gone(receive, send, reader)
+        await until_gone(receive, send, reader.get, lambda _: None)
     finally:
         hub.close(reader)
 
 
-async def _until_gone(receive: Receive, send: Send, reader: EventQueue[bytes]) -> None:
+async def until_gone(
+    receive: Receive,
+    send: Send,
+    get: Callable[[], Awaitable[bytes | None]],
+    hear: Callable[[MutableMapping[str, Any]], None],
+) -> None:
+    """Send what `get` has, until it has no more or the client goes; `hear` is told what the client says."""
+
     async def pass_on() -> None:
-        while (event := await reader.get()) is not None:
-            await send({"type": "websocket.send", "text": event.decode()})
+        while (text := await get()) is not None:
+            await send({"type": "websocket.send", "text": text.decode()})
 
     sending = asyncio.create_task(pass_on())
     try:
@@ -61,6 +69,7 @@ async def _until_gone(receive: Receive, send: Send, reader: EventQueue[bytes]) -
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return
+            hear(message)
     finally:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
