@@ -63,6 +63,7 @@ class FileTable(Struct, frozen=True, kw_only=True):
     providers: Mapping[str, ProviderTable] = {}  #: settings of each provider, by its name
     policies: Mapping[str, Any] = {}  #: policies around every call: the fields of `Policies`
     local: Mapping[str, Any] = {}  #: how local models are loaded: the fields of `LoadOptions`
+    local_memory_bytes: int | None = None  #: most bytes of all local models that are loaded at once, in each process
     models: Mapping[str, Mapping[str, Any]] = {}  #: the same for one model; its `path` gives a file a name
     serve: Mapping[str, Any] = {}  #: the endpoint of `three-mode serve`
 
@@ -122,6 +123,7 @@ class ConfigTable:
         checks: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
             ("timeout", "a number of seconds above 0", lambda value: 0 < value < float("inf")),
             ("max_tokens", "a whole number from 1", lambda value: value >= 1),
+            ("local_memory_bytes", "a number of bytes above 0", lambda value: value > 0),
             ("max_retries", "a whole number from 0", lambda value: value >= 0),
         )
         for path, table in tables:
