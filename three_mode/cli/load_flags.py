@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from local_models import LoadOptions
-from three_mode.config import ConfigTable, Place, Sources, options_from
+from three_mode.config import Place, Sources, options_from
 from three_mode.config.tables import fields_of
 from three_mode.connection import ConnectionOptions
 from three_mode.errors import ConfigurationError
@@ -83,10 +83,13 @@ def connection_options(options: argparse.Namespace) -> ConnectionOptions:
         return ConnectionOptions(config=options.config, local_memory_bytes=budget)
     _options_of({}, given)  # for its errors
     table = Sources(options.config).table
+    table.options(LoadOptions, "local")  # for the errors of the file
+    for name in table.settings.models:
+        table.model(LoadOptions, name)
     return ConnectionOptions(
         config=options.config,
-        local=_options_of(table.settings.local, given),
-        models={name: _options_of(_own(table, name), given) for name in table.settings.models},
+        local=_options_of(table.loading(), given),
+        models={name: _options_of(table.loading(name), given) for name in table.settings.models},
         local_memory_bytes=budget,
     )
 
@@ -94,13 +97,6 @@ def connection_options(options: argparse.Namespace) -> ConnectionOptions:
 def given_flags(options: argparse.Namespace) -> str:
     """The flags of the command line that are for models of this computer, in words; "" where there are none."""
     return ", ".join(_flag(name) for name in _given(options))
-
-
-def _own(table: ConfigTable, name: str) -> dict[str, Any]:
-    """What a config file says of one model."""
-    table.model(LoadOptions, name)  # for its errors
-    own = {**table.settings.local, **table.settings.models[name]}
-    return {setting: value for setting, value in own.items() if setting != "path"}
 
 
 def _options_of(table: Any, given: dict[str, Any]) -> LoadOptions:

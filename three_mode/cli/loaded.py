@@ -11,5 +11,5 @@ def loaded_words(figures: ConnectionFigures) -> list[str]:
 
 def _words(found: Statistics) -> str:
     threads = "a thread" if found.threads == 1 else f"{found.threads} threads"
-    cache = "" if found.kv_type == "f16" else f", a KV cache of {found.kv_type}"
-    return f"a context of {found.context} tokens, {found.context_chosen}{cache}; {threads} on {found.device}"
+    cache = f"{found.sequences} sequences in a KV cache of {found.kv_type}"
+    return f"a context of {found.context} tokens, {found.context_chosen}; {cache}; {threads} on {found.device}"
