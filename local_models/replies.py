@@ -76,6 +76,9 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     width_chosen: str  #: how the width was chosen: "configured", the measurement in words, or "not measured" so far
     sequences: int  #: sequences that the KV cache has room for, now; it grows to `width` of them
     context: int  #: most tokens of one call
+    context_chosen: str = ""  #: why so many, in words: "configured", what the model was trained for, or what fits
+    sequence_tokens: int = 0  #: tokens that a sequence has room for, now; it grows to `context` of them
+    kv_type: str = "f16"  #: type of the numbers in the KV cache
     pool: int  #: tokens of the KV cache
     threads: int  #: threads that compute
     gpu_layers: int  #: layers on the GPU; -1: all

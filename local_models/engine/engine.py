@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 from local_models.engine.batching import drop_fillers, fill_batch, token_score
 from local_models.engine.growth import Growth
 from local_models.engine.handover import Handover
+from local_models.engine.long_calls import LongCalls, held_piece, no_room_for
 from local_models.engine.pace import CHECK, PrefillPace, ThreadPace
 from local_models.engine.stretch import Stretch
 from local_models.engine.text import AnswerText
@@ -82,6 +84,7 @@ class Engine:
         self.scheduler = Scheduler(limits)
         self.totals = Totals()
         self._growth = growth
+        self._long = LongCalls(growth.longest if growth is not None else limits.slot_tokens)
         self._adapters: Sequence[tuple[int, float]] = ()
         self._pace = PrefillPace(step_seconds, limits.batch)
         few, most = threads or (context.shape.threads, context.shape.threads)
@@ -222,7 +225,7 @@ class Engine:
                 break
             except Exception:  # the command has reported its error to its caller
                 logger.exception("a command of a closing model failed")
-        for ticket in list(self._tickets.values()):
+        for ticket in (*self._tickets.values(), *self._long.take()):
             self._fail(ticket, reason)
         for job in self._jobs:
             job.fail(reason)
@@ -253,10 +256,20 @@ class Engine:
             self._run_step()
         self._handover.flush(time.perf_counter())
 
-    def _accept(self, ticket: Ticket) -> None:
+    def _accept(self, ticket: Ticket, waits: bool = True) -> None:
+        """Submits a call; `waits`: for a longer sequence, where it needs one."""
         if ticket.ended:
             return
         options = ticket.options
+        if waits and self._lacks_length(self._long.length(ticket)):
+            if len(self._long) < self.limits.queue:
+                self._wait_for_length(ticket)
+            else:
+                self._overloaded(ticket)
+            return
+        if len(ticket.tokens) >= self.limits.slot_tokens:
+            self._reject(ticket, no_room_for(len(ticket.tokens), self.limits.slot_tokens))
+            return
         call = ScheduledCall(
             tokens=list(ticket.tokens),
             room=min(options.max_tokens, self.limits.slot_tokens - len(ticket.tokens)),
@@ -270,14 +283,7 @@ class Engine:
             ticket.whole_only = not (ticket.pieces or options.stop or options.logprobs >= 0)
             self.scheduler.submit(call)
         except QueueFull:
-            self._mark_ended(ticket)
-            self._handover.add(
-                ticket,
-                Overloaded(
-                    f"{self.scheduler.waiting} calls wait for this model already",
-                    hint="try again later, or raise `queue`",
-                ),
-            )
+            self._overloaded(ticket)
             return
         except LocalModelError as error:
             self._reject(ticket, error)
@@ -289,6 +295,14 @@ class Engine:
         self._tickets[call] = ticket
         self.totals.prompt_tokens += len(ticket.tokens)
         heapq.heappush(self._deadlines, (ticket.deadline, next(self._ticket_numbers), ticket))
+
+    def _overloaded(self, ticket: Ticket) -> None:
+        waiting = self.scheduler.waiting + len(self._long)
+        self._mark_ended(ticket)
+        self._handover.add(
+            ticket,
+            Overloaded(f"{waiting} calls wait for this model already", hint="try again later, or raise `queue`"),
+        )
 
     def _reject(self, ticket: Ticket, error: LocalModelError) -> None:
         self._mark_ended(ticket)
@@ -361,20 +375,53 @@ class Engine:
 
     def _grow(self, growth: Growth) -> None:
         """Asks for a wider context where the calls, or the texts that are kept, need one."""
-        scheduler = self.scheduler
-        needed = scheduler.running + scheduler.waiting
-        growth.consider(scheduler.limits.slots, needed, scheduler.counts.displaced, self._offer)
+        scheduler, long = self.scheduler, self._long
+        needed, length = scheduler.running + scheduler.waiting + len(long), long.needed()
+        displaced = scheduler.counts.displaced
+        growth.consider(scheduler.limits.slots, needed, displaced, self._offer, length, self._go_on_as_it_is)
         if growth.making:
             self.context.use_threads(self._few)
+
+    # --- calls that need longer sequences ---
+
+    def _lacks_length(self, tokens: int) -> bool:
+        """Whether sequences are shorter than so many tokens, and may get longer."""
+        return tokens > self.limits.slot_tokens and self._growth is not None and self._growth.may_lengthen()
+
+    def _wait_for_length(self, ticket: Ticket) -> None:
+        self._long.add(ticket)
+        if self._growth is not None:
+            self._grow(self._growth)
+
+    def _go_on_as_it_is(self) -> None:
+        """Lets the calls that wait for longer sequences go on without; from any thread."""
+        with suppress(LocalModelError):  # closed: they are told
+            self.command(lambda: self._resume_long(waits=False))
+
+    def _resume_long(self, *, waits: bool) -> None:
+        """Goes on with the calls that waited for longer sequences; `waits`: or waits on for still longer ones."""
+        for ticket in self._long.take():
+            call = ticket.call
+            if call is None:
+                self._accept(ticket, waits)
+            elif waits and self._lacks_length(self._long.length(ticket, call)):
+                self._wait_for_length(ticket)
+            else:
+                call.room = min(self._long.most(ticket), self.limits.slot_tokens - call.prompt)
+                if call.written >= call.room:
+                    self._finish(ticket, "length")
+                else:
+                    self._tickets[call] = ticket
+                    self.scheduler.resume(call)
 
     def _offer(self, wider: Context) -> None:
         """Takes a wider context from the thread that made it; raises the error of `require_open`."""
         self.command(lambda: self._adopt(wider))
 
     def _adopt(self, wider: Context) -> None:
-        """Goes on in a wider context, with what the sequences hold; what cannot be taken over is computed again.
+        """Goes on in another context, with what the sequences hold; what cannot be taken over is computed again.
 
-        Where the wider one refuses the adapters, the engine goes on in its present one.
+        Where it refuses the adapters, the engine goes on in its present one.
         """
         if self._closing:
             wider.close()
@@ -384,11 +431,13 @@ class Engine:
             if self._adapters:
                 wider.adapters(self._adapters)
             wider.use_threads(self._threads.threads if self._threads is not None else narrow.threads)
-            taken = all(wider.take_over(narrow, slot) for slot in range(slots) if narrow.length(slot))
+            stay = range(min(slots, wider.shape.sequences))
+            taken = all(wider.take_over(narrow, slot) for slot in stay if narrow.length(slot))
         except LocalModelError as error:
             wider.close()
             if growth is not None:
                 growth.declined()
+            self._resume_long(waits=False)
             logger.warning("a local model stays at %d sequences: %s", slots, error)
             return
         except BaseException:
@@ -399,9 +448,11 @@ class Engine:
             self.scheduler.start_over()
         self.context = wider
         narrow.close()
-        self.scheduler.widen(wider.shape.sequences)
+        self.scheduler.reshape(wider.shape.sequences, min(wider.sequence_tokens, self._long.longest))
+        self.limits = self.scheduler.limits
         if growth is not None:
             growth.adopted()
+        self._resume_long(waits=True)
 
     def _run_stretch(self, step: StepPlan) -> None:
         """Repeats a step while the scheduler is sure to plan the same and no command waits."""
@@ -500,10 +551,24 @@ class Engine:
     def _finish(self, ticket: Ticket, finish: Finish) -> None:
         call = ticket.call
         assert call is not None
+        if finish == "length" and call.written < self._long.most(ticket) and self._goes_on_longer(ticket, call):
+            return
         self.totals.finished += 1
         self.totals.completion_tokens += call.written
         self._handover.add(ticket, ticket.last_piece(self.weights, finish, time.monotonic()))
         self._drop(ticket)
+
+    def _goes_on_longer(self, ticket: Ticket, call: ScheduledCall) -> bool:
+        """Takes a call that has filled its sequence out of the schedule, until sequences are longer; False: they are
+        not to be."""
+        if call not in self._tickets or not self._lacks_length(self._long.length(ticket, call)):
+            return False
+        del self._tickets[call]
+        self.scheduler.finish(call)  # what it holds is kept, and found again
+        if ticket.pieces:
+            self._handover.add(ticket, held_piece(ticket))
+        self._wait_for_length(ticket)
+        return True
 
     def _fail(self, ticket: Ticket, error: LocalModelError) -> None:
         if not isinstance(error, DeadlineExceeded):
@@ -556,10 +621,11 @@ class Engine:
         scheduler, totals, shape = self.scheduler, self.totals, self.context.shape
         return {
             "sequences": shape.sequences,
+            "sequence_tokens": self.limits.slot_tokens,
             "pool": shape.tokens,
             "threads": self.context.threads,
             "running": scheduler.running,
-            "waiting": scheduler.waiting,
+            "waiting": scheduler.waiting + len(self._long),
             "refused": scheduler.counts.refused,
             "preempted": scheduler.counts.preempted,
             "resident_prefix_tokens": scheduler.kept_tokens,

@@ -12,7 +12,16 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from local_models.backend import Claim, Deliver, GenerationRequest, LoadedModel, RunningCall, Take, granted
+from local_models.backend import (
+    Claim,
+    Deliver,
+    GenerationRequest,
+    LoadedModel,
+    RunningCall,
+    Take,
+    granted,
+    how_to_have_more,
+)
 from local_models.engine.engine import Engine, Job
 from local_models.engine.growth import Growth, Room
 from local_models.engine.loop_side import DirectPost, LoopSide
@@ -89,17 +98,15 @@ class InProcessBackend:
         try:
             shape, self._growth = load_plan.shape, None
             self._width = (shape.sequences, "configured")
-            if load_plan.measure:
-                widest = msgspec.structs.replace(shape, threads=load_plan.most_threads)
-                measure = partial(known_width, self._weights, self.summary.path, widest)
-                if not load_plan.grows:
-                    self._width = measure()
-                    shape = msgspec.structs.replace(shape, sequences=self._width[0])
-                else:
-                    each = load_plan.kv_bytes // load_plan.sequences
-                    self._growth = Growth(self._weights, Room(shape, measure, each, claim))
-                    few = load_plan.first_sequences
-                    shape = msgspec.structs.replace(shape, sequences=few, tokens=few * load_plan.context)
+            widest = msgspec.structs.replace(shape, threads=load_plan.most_threads)
+            measure = partial(known_width, self._weights, self.summary.path, widest)
+            if load_plan.grows:
+                self._growth = Growth(self._weights, self._room(measure, claim))
+                few = load_plan.first_sequences
+                shape = msgspec.structs.replace(shape, sequences=few, tokens=few * load_plan.first_context)
+            elif load_plan.measure:
+                self._width = measure()
+                shape = msgspec.structs.replace(shape, sequences=self._width[0])
             context = Context(self._weights, shape)
             kept = options.prefix_tokens if options.prefix_tokens >= 0 else 1 << 60
             limits = SchedulerLimits(
@@ -132,13 +139,27 @@ class InProcessBackend:
         control = tuple(weights.text_of(token) for token in weights.control)
         self.loaded = LoadedModel(
             summary=self.summary,
-            context=limits.slot_tokens,
+            context=self._growth.longest if self._growth is not None else limits.slot_tokens,
+            context_chosen=load_plan.context_chosen,
             bos=weights.text_of(weights.bos) if weights.adds_bos and weights.bos >= 0 else "",
             eos=weights.text_of(weights.eos) if weights.eos >= 0 else "",
             control=control,
         )
         self._closed = threading.Event()
         self._engine.start()
+
+    def _room(self, measure: Callable[[], tuple[int, str]], claim: Claim) -> Room:
+        """Returns how far the cache may grow."""
+        load_plan = self._plan
+        return Room(
+            load_plan.shape,
+            measure if load_plan.measure else lambda: self._width,
+            longest=load_plan.context,
+            most_tokens=load_plan.most_tokens,
+            fixed=not load_plan.measure,
+            token_bytes=load_plan.kv_bytes // load_plan.shape.tokens,
+            claim=claim,
+        )
 
     def _adapter(self, path: str) -> int:
         if path not in self._adapters:
@@ -218,7 +239,7 @@ class InProcessBackend:
         characters, room = sum(map(len, request.parts)), self.loaded.context
         least = characters // self._longest_token
         if least > room:  # to tokenize it would take seconds
-            raise PromptTooLong(least, room - 1)
+            raise self._too_long(least)
         if request.tokens:
             self._engine.require_open()
             self._check_tokens(request.tokens, "prompt")
@@ -228,8 +249,12 @@ class InProcessBackend:
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")
         if len(tokens) >= room:
-            raise PromptTooLong(len(tokens), room - 1)
+            raise self._too_long(len(tokens))
         return tokens
+
+    def _too_long(self, tokens: int) -> PromptTooLong:
+        context = self.loaded.context
+        return PromptTooLong(tokens, context - 1, how_to_have_more(context, self.summary.context, self._options))
 
     def _prepare_long_call(self, request: GenerationRequest) -> tuple[list[int], Sampler | None]:
         """Returns the tokens of a call, and its sampler where that takes long to build."""
@@ -438,7 +463,9 @@ class InProcessBackend:
 
     async def statistics(self) -> Statistics:
         load_plan, growth = self._plan, self._growth
-        width, chosen = (growth.most, growth.words or NOT_MEASURED) if growth is not None else self._width
+        width, chosen = self._width
+        if growth is not None and load_plan.measure:
+            width, chosen = growth.most, growth.words or NOT_MEASURED
         counted = await self._on_engine(self._engine.statistics)
         return Statistics(
             path=self.summary.path,
@@ -448,6 +475,8 @@ class InProcessBackend:
             width=width,
             width_chosen=chosen,
             context=self.loaded.context,
+            context_chosen=load_plan.context_chosen,
+            kv_type=load_plan.shape.kv_type,
             gpu_layers=load_plan.gpu_layers,
             memory_bytes=self.memory_bytes,
             **counted,

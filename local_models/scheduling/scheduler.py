@@ -143,6 +143,10 @@ def _slot_of(row: Row) -> int:
     return row.call.slot
 
 
+def _slot_edited(edit: Copy | Keep) -> int:
+    return edit.slot if isinstance(edit, Keep) else max(edit.source, edit.target)
+
+
 class Scheduler:
     """Plans the steps of one engine. The engine's thread alone uses it."""
 
@@ -256,13 +260,30 @@ class Scheduler:
         for other in others:
             other.leader, other.share = first, min(other.share, first.share)
 
-    def widen(self, slots: int) -> None:
-        """Adds empty slots, in the split layout, up to `slots` of them; those there are keep their tokens."""
+    def reshape(self, slots: int, slot_tokens: int) -> None:
+        """Changes the number of slots and their length, in the split layout. Slots that stay keep their tokens; calls
+        in those that go are computed again in others."""
         before = self.limits
         assert not before.unified
-        assert before.slots <= slots <= before.batch
-        self.limits = replace(before, slots=slots, pool_tokens=before.pool_tokens // before.slots * slots)
+        assert 0 < slots <= before.batch
+        gone = range(slots, before.slots)
+        for slot in gone:  # none of them is a source for another call any more
+            self._trie.drop(slot)
+        for slot in gone:
+            if slot in self._running:
+                self._preempt(self._running[slot], keep=False)
+            self.counts.evicted_tokens += self._idle.pop(slot)
+            self._cells.keep(slot, 0)
+        self._edits = [edit for edit in self._edits if _slot_edited(edit) < slots]
+        self.limits = replace(before, slots=slots, slot_tokens=slot_tokens, pool_tokens=slots * slot_tokens)
         self._idle |= dict.fromkeys(range(before.slots, slots), 0)
+
+    def resume(self, call: ScheduledCall) -> None:
+        """Adds a call again that `finish` took out before its end: it goes on where it was. The queue takes it."""
+        self._arrivals += 1
+        call.arrival, call.computed = self._arrivals, 0
+        call.preemptions += 1
+        self._turns.arrive(call)
 
     # --- tokens of finished calls ---
 

@@ -19,9 +19,11 @@ from three_mode import sync
 from three_mode.chat import ChatSession, Conversation, KeptConversation, LineReader, Streamer
 from three_mode.cli.console import open_console
 from three_mode.cli.joining import address_on, agents_on, join
+from three_mode.cli.load_flags import add_load_arguments, connection_options, given_flags
+from three_mode.cli.loaded import loaded_words
 from three_mode.config import Sources
-from three_mode.connection import ConnectionOptions
 from three_mode.errors import ConfigurationError, ThreeModeError
+from three_mode.modes import names_files
 from transports.bus import Bus
 
 
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bus", metavar="NAME", help="a running bus: the model is one of its agents, if it has that name"
     )
     parser.add_argument("--config", metavar="FILE", help="config file (default: as `three-mode config check` says)")
+    add_load_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,13 +53,15 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     try:
         bus = sync.run(join(options.bus, "chat")) if options.bus else None
-        settings = ConnectionOptions(config=options.config)
+        settings = connection_options(options)
         with ExitStack() as stack:
             connection = stack.enter_context(
                 sync.LLMConnection(options.provider, base_url=options.base_url, bus=bus, options=settings)
             )
             address = partial(_address, options, bus, connection.local_models())
             model = address(options.named or options.model or Sources(options.config).settings().model or "tiny")
+            if (flags := given_flags(options)) and not (names_files(model) or model in connection.local_models()):
+                raise ConfigurationError(f"{flags}: for models of this computer alone, and {model} is none")
             streamer: Streamer = connection
             conversation = Conversation(model, options.system, options.within)
             if options.talk is not None:
@@ -66,7 +71,9 @@ def run(options: argparse.Namespace) -> int:
                 text = sys.stdin.read() if options.say == "-" else options.say
                 return 0 if ChatSession(streamer, conversation, console, _no_lines).ask(text) else 1
             with console.status(f"loading {escape(model)}"):  # so that the time of the first answer does not include it
-                connection.prepare(model)
+                local = connection.prepare(model)
+            for line in loaded_words(connection.figures()) if local else ():
+                console.print(f"[dim]{escape(line)}[/dim]", highlight=False, soft_wrap=True)
             ChatSession(streamer, conversation, console, _reader(), address).run()
         if bus is not None:
             sync.run(bus.leave())

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from local_models import LocalModelError, files
 from local_models.files import CatalogueEntry
+from local_models.gguf import Summary
 from three_mode.cli.console import open_console
 
 
@@ -117,7 +118,7 @@ def _inspect(options: argparse.Namespace) -> None:
     about = entry.summary
     assert about is not None
     tokens = options.context or about.context
-    made = _plain(entry) | {"counted_context": tokens, "memory_bytes": about.memory_bytes(tokens)}
+    made = _plain(entry) | {"counted_context": tokens, "memory_bytes": about.memory_bytes(tokens)} | _chosen(about)
     if options.json:
         _print_json(made)
         return
@@ -131,6 +132,17 @@ def _inspect(options: argparse.Namespace) -> None:
                 soft_wrap=True,
             )
     console.print(f"\n{_size(about.memory_bytes(tokens))} for the weights and one conversation of {tokens} tokens")
+
+
+def _chosen(about: Summary) -> dict[str, Any]:
+    """The context that the model gets here by default, and why."""
+    from local_models.llama import default_context
+
+    try:
+        tokens, why = default_context(about)
+    except LocalModelError as error:
+        return {"default_context": None, "default_context_chosen": str(error)}
+    return {"default_context": tokens, "default_context_chosen": why}
 
 
 def _add(options: argparse.Namespace) -> None:

@@ -69,6 +69,7 @@ FRONTS = {  # packages of local_models that the rest of the repository may impor
         "Sampler",
         "Sampling",
         "Weights",
+        "default_context",
         "devices",
         "library",
         "amx_is_sound",
