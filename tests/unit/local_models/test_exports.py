@@ -48,13 +48,16 @@ PUBLIC = {
 
 FRONTS = {  # packages of local_models that the rest of the repository may import, with their names
     "local_models.files": {
+        "KNOWN",
         "TINY",
         "CatalogueEntry",
+        "KnownModel",
         "add",
         "entries",
         "find",
         "folder",
         "inspect",
+        "not_here",
         "paths",
         "pull",
         "remove",
