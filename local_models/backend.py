@@ -8,6 +8,7 @@ import msgspec
 
 from local_models.errors import LocalModelError
 from local_models.gguf import Summary
+from local_models.openings import Opening
 from local_models.options import Generate, Lora
 from local_models.replies import Piece, Statistics
 
@@ -33,7 +34,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     special: bool  # True: the text of a control token becomes that token
     options: Generate
     grammar: str = ""  # GBNF of the answer; empty: none
-    opens: str = ""  # text of the token behind which the grammar begins; empty: it holds from the start
+    opens: Opening | None = None  # where the grammar begins; None: it holds from the start
+    shows: tuple[str, ...] = ()  # control tokens that the text of the answer has, by their own texts
     pieces: bool = True  # False: the caller wants the whole answer at once
     within: float = 0.0  # seconds that are left of the call's deadline; 0: all of `options.within`
 

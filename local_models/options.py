@@ -79,6 +79,7 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     #: `{"type": "function", "function": {"name", "description", "parameters"}}` for each tool
     tools: tuple[dict[str, Any], ...] = ()
     tool_choice: str = "auto"  #: "auto", "none", "required" (at least one call), or the name of the tool to call
+    thinking: bool | None = None  #: whether the model reasons before it answers; None: as its chat template does
     agent: str = ""  #: name of the caller: agents get equal shares of the engine
     priority: int = 0  #: higher goes first, and may take the place of lower
     within: float = 300.0  #: deadline in seconds, waiting included
@@ -147,6 +148,7 @@ class GenerateChanges(TypedDict, total=False):
     logprobs: int
     tools: tuple[dict[str, Any], ...]
     tool_choice: str
+    thinking: bool | None
     agent: str
     priority: int
     within: float

@@ -23,6 +23,7 @@ from local_models.llama.memory import release_free_memory
 from local_models.llama.opening import OpenedModel
 from local_models.llama.pairs import RerankPairs
 from local_models.llama.widths import NOT_MEASURED, known_width
+from local_models.openings import Opening
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.prompts.gbnf import check_grammar
 from local_models.prompts.preparing import prepare
@@ -36,7 +37,7 @@ _LONG_GRAMMAR = 2_048  # characters; longer grammars are checked and built on a 
 METHOD_SECONDS = 600.0  # longest preparation of a method other than a call
 
 
-def sampling_of(options: Generate, grammar: str, opens: int) -> Sampling:
+def sampling_of(options: Generate, grammar: str, opens: Opening | None, shown: dict[int, bytes]) -> Sampling:
     """Returns the sampling of a call; without a seed it gets a random one."""
     seed = options.seed if options.seed is not None else getrandbits(31)
     return Sampling(
@@ -51,6 +52,7 @@ def sampling_of(options: Generate, grammar: str, opens: int) -> Sampling:
         seed=seed,
         grammar=grammar,
         opens=opens,
+        shown=shown,
         bias={int(token): value for token, value in options.logit_bias.items()},
         least=_FOR_EVER if options.ignore_eos else options.min_tokens,
     )
@@ -210,7 +212,7 @@ class InProcessBackend:
             raise BadOption(
                 "this model reranks documents: it writes no text", field="model", hint="`rerank` is what it does"
             )
-        if request.grammar and not request.opens:
+        if request.grammar and request.opens is None:
             for name in check_grammar(request.grammar):
                 if len(self._weights.tokenize(name, special=True, start=False)) != 1:
                     raise BadGrammar(f"the grammar names {name}, which is no token of this model", field="grammar")
@@ -240,14 +242,17 @@ class InProcessBackend:
             return tokens, Sampler(self._weights, self._sampling(request))
 
     def _sampling(self, request: GenerationRequest) -> Sampling:
-        """The sampling of a call. A grammar that begins behind a mark is a help that some models and tools cannot have:
-        where the mark is no token of its own, or the grammar too large."""
-        grammar, opens = request.grammar, -1
-        if request.opens:
-            opens = self._token_of(request.opens)
-            if opens < 0 or not _is_sound(grammar):
-                grammar, opens = "", -1
-        return sampling_of(request.options, grammar, opens)
+        """The sampling of a call. A grammar that begins behind a mark is a help that some tools cannot have, whose
+        grammar is too large."""
+        grammar, opens = request.grammar, request.opens
+        if opens is not None and not _is_sound(grammar):
+            grammar, opens = "", None
+        return sampling_of(request.options, grammar, opens, self._shown(request.shows))
+
+    def _shown(self, marks: Sequence[str]) -> dict[int, bytes]:
+        """Control tokens that are marks of an answer, with their texts: they have none otherwise."""
+        tokens = {mark: self._token_of(mark) for mark in marks}
+        return {token: mark.encode() for mark, token in tokens.items() if token >= 0 and not self._weights.piece(token)}
 
     def _token_of(self, mark: str) -> int:
         """The token that a text is; -1 where it is several."""

@@ -38,6 +38,10 @@ class Ticket:
     held_scores: list[TokenScore] = field(default_factory=list)
     ended: bool = False
 
+    def bytes_of(self, weights: Weights, token: int) -> bytes:
+        """Returns the bytes that a token adds to the text: also of a control token that the call shows."""
+        return weights.piece(token) or self.sampling.shown.get(token, b"")
+
     def stage(self) -> str:
         """Returns the stage of the call, for `DeadlineExceeded`."""
         if self.first_token:
@@ -50,7 +54,7 @@ class Ticket:
         assert call is not None
         if self.whole_only:
             self.held_tokens = call.tokens[call.prompt :]
-            self.held_text.append(self.text.feed(b"".join(map(weights.piece, self.held_tokens))))
+            self.held_text.append(self.text.feed(b"".join([self.bytes_of(weights, each) for each in self.held_tokens])))
         return Piece(
             text="".join(self.held_text) + self.text.end(),
             tokens=tuple(self.held_tokens),

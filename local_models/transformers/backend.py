@@ -140,7 +140,7 @@ class TransformersBackend:
             raise BadOption(
                 "this model is an encoder: it writes no text", field="model", hint="`embed` is what it does"
             )
-        if request.grammar and not request.opens:  # one behind a mark is a help that a call can do without
+        if request.grammar and request.opens is None:  # one behind a mark is a help that a call can do without
             forced = how.tool_choice not in ("auto", "none")
             field = "tool_choice" if forced else "schema" if how.schema is not None else "grammar"
             raise BadOption(
