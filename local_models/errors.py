@@ -72,14 +72,11 @@ class BadTemplate(BadOption):
 
 
 class PromptTooLong(BadOption):
-    """The prompt leaves no room for an answer."""
+    """The prompt leaves no room for an answer. `most` is the largest `context` that the model may be loaded with."""
 
-    def __init__(self, tokens: int, room: int) -> None:
-        super().__init__(
-            f"the prompt has {tokens} tokens, and {room} fit",
-            field="messages",
-            hint="shorten it, or load the model with a larger `context`",
-        )
+    def __init__(self, tokens: int, room: int, most: int = 0) -> None:
+        hint = f"shorten it, or load the model with a `context` of up to {most}" if most > room + 1 else "shorten it"
+        super().__init__(f"the prompt has {tokens} tokens, and {room} fit", field="messages", hint=hint)
         self.tokens, self.room = tokens, room
 
 

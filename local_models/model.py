@@ -138,6 +138,7 @@ class LocalModel:
         if how.tools or self._thinks:
             return None
         self._require_open()
+        self._require_writer()
         parts = self._template.render_at_once(messages, thinking=how.thinking)
         if parts is None or not self._has_small_grammar(how):
             return None
@@ -168,7 +169,18 @@ class LocalModel:
         """Continues a bare text, or tokens, and returns the whole answer; see `stream_complete`."""
         return await collect_reply(self._stream_text(prompt, with_changes(options, changes), pieces=False))
 
+    def _require_writer(self) -> None:
+        """Raises `BadOption` for a model that writes no text."""
+        if self.summary.ranks:
+            does, method = "reranks documents", "rerank"
+        elif self.summary.encodes:
+            does, method = "embeds texts", "embed"
+        else:
+            return
+        raise BadOption(f"this model {does}: it writes no text", field="model", hint=f"`{method}` is what it does")
+
     def _stream_chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
+        self._require_writer()
         tools, reader = shown_tools(how), self._reader(how)
         pieces = pieces or self._thinks is not None  # its tokens are counted piece by piece
         parts = self._template.render_at_once(messages, tools, how.thinking) if self._has_small_grammar(how) else None
@@ -191,6 +203,7 @@ class LocalModel:
         return AnswerReader(None if self._thinks is None else ReasoningSplitter(self._thinks), calls)
 
     def _stream_text(self, prompt: str | Sequence[int], how: Generate, *, pieces: bool) -> PieceStream:
+        self._require_writer()
         if how.tools:
             raise BadOption("tools need messages; `complete` takes a bare text", field="tools")
         parts, tokens = ([prompt], ()) if isinstance(prompt, str) else ([], _checked_tokens(prompt, "prompt"))

@@ -208,10 +208,6 @@ class InProcessBackend:
 
     def _prepare_call(self, request: GenerationRequest) -> list[int]:
         """Checks the grammar and the length of a call, and returns its tokens."""
-        if self.summary.ranks:
-            raise BadOption(
-                "this model reranks documents: it writes no text", field="model", hint="`rerank` is what it does"
-            )
         if request.grammar and request.opens is None:
             for name in check_grammar(request.grammar):
                 if len(self._weights.tokenize(name, special=True, start=False)) != 1:
@@ -220,7 +216,7 @@ class InProcessBackend:
         characters, room = sum(map(len, request.parts)), self.loaded.context
         least = characters // self._longest_token
         if least > room:  # to tokenize it would take seconds
-            raise PromptTooLong(least, room - 1)
+            raise PromptTooLong(least, room - 1, self.summary.context)
         if request.tokens:
             self._engine.require_open()
             self._check_tokens(request.tokens, "prompt")
@@ -230,7 +226,7 @@ class InProcessBackend:
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")
         if len(tokens) >= room:
-            raise PromptTooLong(len(tokens), room - 1)
+            raise PromptTooLong(len(tokens), room - 1, self.summary.context)
         return tokens
 
     def _prepare_long_call(self, request: GenerationRequest) -> tuple[list[int], Sampler | None]:
@@ -362,11 +358,11 @@ class InProcessBackend:
         if not tokens:
             raise BadOption("an empty text", field=field)
         if len(tokens) > self._longest_text:
-            raise PromptTooLong(len(tokens), self._longest_text)
+            raise PromptTooLong(len(tokens), self._longest_text, self._weights.trained_context)
 
     @property
     def _longest_text(self) -> int:
-        return min(self._weights.trained_context or 512, 2048)
+        return min(self._weights.trained_context or 512, max(self._options.context, 2048))
 
     async def _one_by_one(self, ids: Sequence[list[int]], compute: Callable[[list[int]], T]) -> list[T]:
         """Computes something of each text on the engine's thread, with steps of other calls between."""

@@ -16,7 +16,11 @@ from local_models.replies import ToolCall
 
 ToolSpec = Mapping[str, Any]
 """A tool: `{"type": "function", "function": {"name", "description", "parameters"}}`."""
-_ANY_OBJECT = {"type": "object"}
+_NO_PARAMETERS: Mapping[str, Any] = {"properties": {}}
+# Keywords that speak of properties that have no name in the schema.
+_OF_OTHERS = frozenset(
+    ("additionalProperties", "patternProperties", "propertyNames", "anyOf", "oneOf", "allOf", "const", "enum")
+)
 _FIRST_KEYS = ("name", "type", "function", "arguments", "parameters", "id")
 _FIRST_KEY = re.compile(r'[\[{\s]*"(\w*)("?)')
 
@@ -49,9 +53,12 @@ def forces_call(how: Generate) -> bool:
 
 
 def arguments_schema(tool: ToolSpec) -> dict[str, Any]:
-    """Returns the schema of a tool's arguments, which are an object."""
-    schema = tool.get("function", {}).get("parameters") or _ANY_OBJECT
-    return schema if "$ref" in schema else {**_ANY_OBJECT, **schema}
+    """Returns the schema of a tool's arguments, which are an object: an empty one where the tool has no parameters."""
+    schema = tool.get("function", {}).get("parameters") or _NO_PARAMETERS
+    if "$ref" in schema:
+        return dict(schema)
+    empty = schema.get("properties") == {} and not _OF_OTHERS & schema.keys()
+    return {"type": "object", **schema, **({"additionalProperties": False} if empty else {})}
 
 
 class ToolCallParser:

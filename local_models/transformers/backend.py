@@ -104,7 +104,7 @@ class TransformersBackend:
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")
         if len(tokens) >= room:
-            raise PromptTooLong(len(tokens), room - 1)
+            raise PromptTooLong(len(tokens), room - 1, self.summary.context)
         loop = asyncio.get_running_loop()
 
         def post(item: Item) -> None:
@@ -157,7 +157,7 @@ class TransformersBackend:
         self._check_tokens([int(token) for token in how.logit_bias], self.summary.vocabulary, "logit_bias")
         characters, room = sum(map(len, request.parts)), self.loaded.context
         if characters > _LONGEST_TOKEN * room:  # to tokenize it would take seconds
-            raise PromptTooLong(characters // _LONGEST_TOKEN, room - 1)
+            raise PromptTooLong(characters // _LONGEST_TOKEN, room - 1, self.summary.context)
 
     # --- vectors, counts ---
 
