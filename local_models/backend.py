@@ -35,6 +35,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     options: Generate
     grammar: str = ""  # GBNF of the answer; empty: none
     opens: Opening | None = None  # where the grammar begins; None: it holds from the start
+    pictures: tuple[bytes, ...] = ()  # PNG or JPEG, in place of the parts that are marks of pictures
     shows: tuple[str, ...] = ()  # control tokens that the text of the answer has, by their own texts
     pieces: bool = True  # False: the caller wants the whole answer at once
     within: float = 0.0  # seconds that are left of the call's deadline; 0: all of `options.within`
@@ -48,6 +49,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     bos: str  # text of the mark that begins a prompt; empty where the tokenizer adds none
     eos: str  # text of the mark that ends an answer
     control: tuple[str, ...]  # texts of all control tokens
+    sees: bool = False  # it reads pictures
     adds_bos: bool = True  # the tokenizer adds `bos` to a prompt of messages, so that of a template is left out
 
 
@@ -78,8 +80,11 @@ class ModelBackend(Protocol):
         """
         ...
 
-    async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
-        """Returns the tokens of the parts; `start` adds the mark that begins a prompt."""
+    async def tokenize(
+        self, parts: Sequence[str], *, start: bool, special: bool, pictures: Sequence[bytes] = ()
+    ) -> list[int]:
+        """Returns the tokens of the parts; `start` adds the mark that begins a prompt. A row of a picture is a number
+        that no token has."""
         ...
 
     async def detokenize(self, tokens: Sequence[int]) -> str:

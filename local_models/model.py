@@ -19,6 +19,7 @@ from local_models.openings import Opening
 from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, with_changes
 from local_models.prompts.answers import AnswerReader
 from local_models.prompts.grammar import exact_grammar, grammar_text, is_small, schema_grammar, schema_rules
+from local_models.prompts.pictures import has_pictures, with_pictures, without_pictures
 from local_models.prompts.preparing import prepare
 from local_models.prompts.reasoning import ReasoningSplitter, begins_inside, reasoning_marks
 from local_models.prompts.templates import ChatTemplate, Message
@@ -58,6 +59,7 @@ class LocalModel:
             control=loaded.control,
             adds_bos=loaded.adds_bos,
         )
+        self._sees = loaded.sees
         self._calls = tool_format(self._template.source)
         self._thinks = reasoning_marks(self._template.source)
 
@@ -73,6 +75,11 @@ class LocalModel:
         """
         chosen, name = options or LoadOptions(), os.fspath(model)
         backend: ModelBackend
+        if chosen.projector:
+            if is_hugging_face(name):
+                raise BadOption("a projector is for GGUF models", field="projector")
+            projector = await asyncio.to_thread(find, chosen.projector)
+            chosen = msgspec.structs.replace(chosen, projector=str(projector))
         if is_hugging_face(name):
             from local_models.isolated import IsolatedBackend
             from local_models.transformers.loading import prepared_folder
@@ -181,16 +188,22 @@ class LocalModel:
 
     def _stream_chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
         self._require_writer()
-        tools, reader = shown_tools(how), self._reader(how)
+        reader = self._reader(how)
         pieces = pieces or self._thinks is not None  # its tokens are counted piece by piece
-        parts = self._template.render_at_once(messages, tools, how.thinking) if self._has_small_grammar(how) else None
+        pictures: list[bytes] = []
+        parts = self._rendered_at_once(messages, how) if self._has_small_grammar(how) else None
         if parts is not None:
             request = self._request(parts, how, special=True, pieces=pieces, reader=reader)
             begin = self._starter(request)
         else:
             given = list(messages)
             begin = self._slow_starter(
-                lambda until: self._render(given, how, until), how, special=True, pieces=pieces, reader=reader
+                lambda until: self._render(given, how, until, pictures),
+                how,
+                special=True,
+                pieces=pieces,
+                reader=reader,
+                pictures=pictures,
             )
         return PieceStream(begin, how.within, reader, _answer_check(how))
 
@@ -213,9 +226,20 @@ class LocalModel:
             begin = self._slow_starter(lambda until: parts, how, special=False, pieces=pieces, tokens=tokens)
         return PieceStream(begin, how.within, None, _answer_check(how))
 
-    def _render(self, messages: Sequence[Message], how: Generate, until: float) -> list[str]:
+    def _rendered_at_once(self, messages: Sequence[Message], how: Generate) -> list[str] | None:
+        """The prompt, or None where that may hold an event loop for long."""
+        if self._sees and has_pictures(messages):
+            return None
+        return self._template.render_at_once(messages, shown_tools(how), how.thinking)
+
+    def _render(self, messages: Sequence[Message], how: Generate, until: float, pictures: list[bytes]) -> list[str]:
+        """The prompt in parts; adds its pictures to `pictures`."""
+        if self._sees and has_pictures(messages):
+            messages, found = without_pictures(messages)
+            pictures += found
         tools = shown_tools(how)
-        return self._template.render(messages, tools, thinking=how.thinking, until=until, within=how.within)
+        parts = self._template.render(messages, tools, thinking=how.thinking, until=until, within=how.within)
+        return with_pictures(parts, len(pictures)) if pictures else parts
 
     def _request(
         self,
@@ -227,6 +251,7 @@ class LocalModel:
         tokens: tuple[int, ...] = (),
         grammar: str | None = None,
         reader: AnswerReader | None = None,
+        pictures: Sequence[bytes] = (),
     ) -> GenerationRequest:
         """`grammar` is that of the answer, where it is made already; `reader` is what splits the answer to messages."""
         thinks = self._thinks if reader is not None else None
@@ -251,6 +276,7 @@ class LocalModel:
             options=how,
             grammar=grammar,
             opens=opens,
+            pictures=tuple(pictures),
             shows=((self._calls.marks if how.tools else ()) + (thinks or ())) if reader is not None else (),
             pieces=pieces,
         )
@@ -271,6 +297,7 @@ class LocalModel:
         pieces: bool,
         tokens: tuple[int, ...] = (),
         reader: AnswerReader | None = None,
+        pictures: Sequence[bytes] = (),
     ) -> Begin:
         """Returns the begin of a call that is prepared on a thread; its time counts to the deadline of the call."""
 
@@ -279,8 +306,10 @@ class LocalModel:
             until = time.monotonic() + how.within
 
             def work() -> GenerationRequest:
-                parts = render(until)
-                return self._request(parts, how, special=special, pieces=pieces, tokens=tokens, reader=reader)
+                parts = render(until)  # which adds the pictures
+                return self._request(
+                    parts, how, special=special, pieces=pieces, tokens=tokens, reader=reader, pictures=pictures
+                )
 
             request = await prepare(work, until, how.within)
             self._require_open()
@@ -313,13 +342,13 @@ class LocalModel:
         return schema_grammar(how.schema) if how.schema is not None else how.grammar
 
     async def _prompt_tokens(self, messages: Sequence[Message], how: Generate) -> list[int]:
-        tools = shown_tools(how)
-        parts = self._template.render_at_once(messages, tools, how.thinking)
+        pictures: list[bytes] = []
+        parts = self._rendered_at_once(messages, how)
         if parts is None:
             until, given = time.monotonic() + how.within, list(messages)
-            parts = await prepare(lambda: self._render(given, how, until), until, how.within)
+            parts = await prepare(lambda: self._render(given, how, until, pictures), until, how.within)
             self._require_open()
-        return await self._backend.tokenize(parts, start=True, special=True)
+        return await self._backend.tokenize(parts, start=True, special=True, pictures=pictures)
 
     def _require_open(self) -> None:
         if self._closed:

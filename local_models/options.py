@@ -40,6 +40,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     prefix_tokens: int = -1  #: most tokens of finished conversations kept for re-use; -1: what the cache holds
     chat_template: str = ""  #: Jinja template instead of the one in the file
     lora: tuple[Lora, ...] = ()  #: adapters applied from the start
+    projector: str = ""  #: file of the projector (mmproj) by which the model reads pictures; empty: it reads none
     isolated: bool = False  #: runs in a process of its own: a native crash ends calls, not this process
     mmap: bool = True  #: maps the file into memory rather than reading it
     device: str = "auto"  #: of a model of hf: where it runs: "cpu", "cuda", "cuda:0", "mps", or "auto"

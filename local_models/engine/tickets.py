@@ -1,8 +1,9 @@
 """Tickets: the state of a call in the engine; and the totals of all calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from local_models.engine.images import ImageAt
 from local_models.engine.text import AnswerText
 from local_models.errors import LocalModelError
 from local_models.llama import Sampler, Sampling, Weights
@@ -30,6 +31,7 @@ class Ticket:
     call: ScheduledCall | None = None
     text: AnswerText = field(default_factory=AnswerText)
     sampler: Sampler | None = None
+    images: Sequence[ImageAt] = ()  # in the prompt
     whole_only: bool = False  # the answer is delivered whole and its text cannot end it: text is made at the end
     seated: float = 0.0  # the call got its slot
     first_token: float = 0.0  # its first token was sampled

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from local_models.errors import BadOption, BadTemplate, DeadlineExceeded, translate_errors
+from local_models.prompts.pictures import refusal
 from local_models.prompts.tool_formats import shows_tools, tool_format
 from local_models.prompts.tool_preamble import told_in_words
 
@@ -70,7 +71,7 @@ def content_text(message: Message, at: int) -> str:
         parts = []
         for index, part in enumerate(content):
             if not isinstance(part, Mapping) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-                raise BadOption("local models read text only", field=f"messages[{at}].content[{index}]")
+                raise refusal(part, f"messages[{at}].content[{index}]")
             parts.append(part["text"])
         return "".join(parts)
     raise BadOption("content is text, or a list of text parts", field=f"messages[{at}].content")

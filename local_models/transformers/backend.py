@@ -76,7 +76,9 @@ class TransformersBackend:
             return self._tokens(parts, **how)
         return await prepare(lambda: self._tokens(parts, **how), until, within)
 
-    async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
+    async def tokenize(
+        self, parts: Sequence[str], *, start: bool, special: bool, pictures: Sequence[bytes] = ()
+    ) -> list[int]:
         return await self._tokenized(parts, time.monotonic() + _SECONDS, _SECONDS, start=start, special=special)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:

@@ -15,6 +15,7 @@ from three_mode.errors import InvalidRequest, ThreeModeError, UnsupportedParamet
 from three_mode.messages import (
     Chunk,
     Finish,
+    Image,
     LLMRequest,
     LLMResponse,
     Message,
@@ -98,13 +99,15 @@ def messages_of(request: LLMRequest) -> list[dict[str, Any]]:
 
 def _plain(message: Message, field: str, names: dict[str, str]) -> Iterator[dict[str, Any]]:
     """One of our messages; tool results become messages of their own, as templates know them."""
-    texts: list[str] = []
+    said: list[dict[str, Any]] = []
     thoughts: list[str] = []
     calls: list[dict[str, Any]] = []
     for number, part in enumerate(message.parts):
         match part:
             case Text():
-                texts.append(part.text)
+                said.append({"type": "text", "text": part.text})
+            case Image():
+                said.append(_picture(part))
             case ToolCall():
                 arguments = part.raw if part.raw is not None else json.dumps(part.arguments)
                 function = {"name": part.name, "arguments": arguments}
@@ -120,20 +123,27 @@ def _plain(message: Message, field: str, names: dict[str, str]) -> Iterator[dict
             case Thinking():
                 if part.provider in (None, PROVIDER):  # the template says of which turns it stays in the prompt
                     thoughts.append(part.text)
-            case _:
-                raise UnsupportedParameter("a local model reads text only", field=f"{field}.content[{number}]")
-    if texts or calls:
-        plain: dict[str, Any] = {"role": message.role, "content": "".join(texts)}
+    if said or calls:
+        plain: dict[str, Any] = {"role": message.role, "content": said}
+        if all(part["type"] == "text" for part in said):
+            plain["content"] = "".join([part["text"] for part in said])
         if "".join(thoughts):
             plain["reasoning_content"] = "".join(thoughts)
         yield plain | ({"tool_calls": calls} if calls else {})
+
+
+def _picture(image: Image) -> dict[str, Any]:
+    """A picture as a local model takes it; one with a URL elsewhere is refused there, since nothing is fetched."""
+    if image.data is not None:
+        return {"type": "image", "data": image.data}
+    return {"type": "image_url", "image_url": {"url": image.url}}
 
 
 def _result(part: ToolResult, field: str) -> str:
     if isinstance(part.content, str):
         return part.content
     if not all(isinstance(piece, Text) for piece in part.content):
-        raise UnsupportedParameter("a local model reads text only", field=field)
+        raise UnsupportedParameter("a local model reads no pictures in the result of a tool", field=field)
     return "".join(piece.text for piece in part.content if isinstance(piece, Text))
 
 
