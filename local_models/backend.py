@@ -8,6 +8,7 @@ import msgspec
 
 from local_models.errors import LocalModelError
 from local_models.gguf import Summary
+from local_models.openings import Opening
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.replies import Piece, Statistics
 
@@ -33,7 +34,9 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     special: bool  # True: the text of a control token becomes that token
     options: Generate
     grammar: str = ""  # GBNF of the answer; empty: none
-    opens: str = ""  # text of the token behind which the grammar begins; empty: it holds from the start
+    opens: Opening | None = None  # where the grammar begins; None: it holds from the start
+    pictures: tuple[bytes, ...] = ()  # PNG or JPEG, in place of the parts that are marks of pictures
+    shows: tuple[str, ...] = ()  # control tokens that the text of the answer has, by their own texts
     pieces: bool = True  # False: the caller wants the whole answer at once
     within: float = 0.0  # seconds that are left of the call's deadline; 0: all of `options.within`
 
@@ -47,6 +50,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     bos: str  # text of the mark that begins a prompt; empty where the tokenizer adds none
     eos: str  # text of the mark that ends an answer
     control: tuple[str, ...]  # texts of all control tokens
+    sees: bool = False  # it reads pictures
     adds_bos: bool = True  # the tokenizer adds `bos` to a prompt of messages, so that of a template is left out
 
 
@@ -88,8 +92,11 @@ class ModelBackend(Protocol):
         """
         ...
 
-    async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
-        """Returns the tokens of the parts; `start` adds the mark that begins a prompt."""
+    async def tokenize(
+        self, parts: Sequence[str], *, start: bool, special: bool, pictures: Sequence[bytes] = ()
+    ) -> list[int]:
+        """Returns the tokens of the parts; `start` adds the mark that begins a prompt. A row of a picture is a number
+        that no token has."""
         ...
 
     async def detokenize(self, tokens: Sequence[int]) -> str:

@@ -73,6 +73,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     prefix_tokens: int = -1  #: most tokens of finished conversations kept for re-use; -1: what the cache holds
     chat_template: str = ""  #: Jinja template instead of the one in the file
     lora: tuple[Lora, ...] = ()  #: adapters applied from the start
+    projector: str = ""  #: file of the projector (mmproj) by which the model reads pictures; empty: it reads none
     isolated: bool = False  #: runs in a process of its own: a native crash ends calls, not this process
     mmap: bool = True  #: maps the file into memory rather than reading it
     device: str = "auto"  #: of a model of hf: where it runs: "cpu", "cuda", "cuda:0", "mps", or "auto"
@@ -116,6 +117,7 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     #: `{"type": "function", "function": {"name", "description", "parameters"}}` for each tool
     tools: tuple[dict[str, Any], ...] = ()
     tool_choice: str = "auto"  #: "auto", "none", "required" (at least one call), or the name of the tool to call
+    thinking: bool | None = None  #: whether the model reasons before it answers; None: as its chat template does
     agent: str = ""  #: name of the caller: agents get equal shares of the engine
     priority: int = 0  #: higher goes first, and may take the place of lower
     within: float = 300.0  #: deadline in seconds, waiting included
@@ -184,6 +186,7 @@ class GenerateChanges(TypedDict, total=False):
     logprobs: int
     tools: tuple[dict[str, Any], ...]
     tool_choice: str
+    thinking: bool | None
     agent: str
     priority: int
     within: float

@@ -32,6 +32,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int = 0
     reused_tokens: int = 0  #: tokens of the prompt that were in the KV cache already
     completion_tokens: int = 0  #: tokens of the answer
+    reasoning_tokens: int = 0  #: those of them that are reasoning
     queued_seconds: float = 0.0  #: from the call to its place in the batch
     first_token_seconds: float = 0.0  #: from the call to its first token
     total_seconds: float = 0.0  #: from the call to its end
@@ -47,6 +48,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Part of a stream. The last piece has `finish`, `usage`, and the tool calls if there are any."""
 
     text: str = ""
+    reasoning: str = ""  #: what the model thinks before it answers
     tokens: tuple[int, ...] = ()  #: tokens of the text; their bytes may belong to a later piece
     scores: tuple[TokenScore, ...] = ()  #: one for each token, if `logprobs` asks for them
     finish: Finish | None = None  #: reason of the end; None: more pieces follow
@@ -60,6 +62,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     finish: Finish  #: reason of the end
     usage: Usage
+    reasoning: str = ""  #: what the model thought before it answered
     tokens: tuple[int, ...] = ()
     scores: tuple[TokenScore, ...] = ()  #: one for each token, if `logprobs` asks for them
     tool_calls: tuple[ToolCall, ...] = ()  #: calls in the answer; their text is not in `text`

@@ -7,7 +7,6 @@ Runs on the standard library alone, the environments side by side. A stamp in ea
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from scripts.venv import ROOT, run
 
@@ -35,11 +34,6 @@ def bring(name: str) -> None:
         str(place / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-q", *alone, *PEERS[name]
     )
     stamp.write_text(wanted)
-
-
-def site_packages(name: str) -> Path:
-    """Returns the folder with the packages of an environment, which may not be there."""
-    return next(iter((FOLDER / name).glob("lib/python3*/site-packages")), FOLDER / name)
 
 
 def main(names: list[str]) -> None:

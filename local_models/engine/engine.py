@@ -21,6 +21,7 @@ from typing import Any
 from local_models.engine.batching import drop_fillers, fill_batch, token_score
 from local_models.engine.growth import Growth
 from local_models.engine.handover import Handover
+from local_models.engine.images import ImageAt, image_rows
 from local_models.engine.long_calls import LongCalls, held_piece, no_room_for
 from local_models.engine.pace import CHECK, PrefillPace, ThreadPace
 from local_models.engine.stretch import Stretch
@@ -30,7 +31,7 @@ from local_models.errors import DeadlineExceeded, EngineFailed, LocalModelError,
 from local_models.llama import Context, Floats, Sampler, Weights
 from local_models.llama.other_programs import seconds_of_other_programs
 from local_models.replies import Finish, Piece
-from local_models.scheduling.scheduler import Copy, QueueFull, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
+from local_models.scheduling.scheduler import Copy, QueueFull, Row, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
 
 logger = logging.getLogger("local_models")
 EXIT_SECONDS = 10.0  # longest wait for a step in progress when the program ends
@@ -94,6 +95,7 @@ class Engine:
         self._loop_clocks: dict[int, int] = {}  # thread of an event loop -> clock of its processor time
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._tickets: dict[ScheduledCall, Ticket] = {}
+        self._images: dict[ScheduledCall, Sequence[ImageAt]] = {}  # of calls that have some
         self._deadlines: list[tuple[float, int, Ticket]] = []
         self._ticket_numbers = itertools.count()
         self._jobs: deque[Job] = deque()
@@ -293,6 +295,8 @@ class Engine:
             raise
         ticket.call = call
         self._tickets[call] = ticket
+        if ticket.images:
+            self._images[call] = ticket.images
         self.totals.prompt_tokens += len(ticket.tokens)
         heapq.heappush(self._deadlines, (ticket.deadline, next(self._ticket_numbers), ticket))
 
@@ -347,6 +351,9 @@ class Engine:
             self._finish(self._tickets[call], "length")
         if not step.rows or step.full:
             return
+        if self._images and (pictured := image_rows(step, self._images)):
+            self._run_image_step(step, pictured)
+            return
         last, fillers = fill_batch(self.context, step)
         decoding = time.perf_counter()
         if decoding >= self._next_look:
@@ -372,6 +379,28 @@ class Engine:
         totals.engine_seconds += time.perf_counter() - started - (decoded - decoding)
         if code == 0 and not self._jobs and self._commands.empty():
             self._run_stretch(step)
+
+    def _run_image_step(self, step: StepPlan, pictured: Sequence[tuple[Row, ImageAt]]) -> None:
+        """Runs the rows of images of a step, and nothing else of it: the rest is planned again."""
+        step.rows, code = [row for row, _ in pictured], 0
+        started = time.perf_counter()
+        for row, image in pictured:
+            rows = image.rows.rows[row.start - image.start :]
+            code = self.context.decode_rows(row.call.slot, row.start, rows, causal=image.rows.causal)
+            if code:
+                break
+        if code == 0:
+            self.scheduler.commit(step)
+        elif code == 1:
+            for row, _ in pictured:
+                self.context.keep(row.call.slot, row.start)
+            self.scheduler.no_room(step)
+            for call in step.full:
+                self._finish(self._tickets[call], "length")
+        else:
+            raise EngineFailed(f"llama_decode failed with {code}")
+        self.totals.steps += 1
+        self.totals.decode_seconds += time.perf_counter() - started
 
     def _grow(self, growth: Growth) -> None:
         """Asks for a wider context where the calls, or the texts that are kept, need one."""
@@ -532,7 +561,7 @@ class Engine:
 
     def _add_piece(self, ticket: Ticket, token: int, logits: Floats, last: bool) -> Finish | None:
         """Adds the piece of a token to the handover, or holds it for the last one; returns how the call ends, if so."""
-        text = ticket.text.feed(self.weights.piece(token))
+        text = ticket.text.feed(ticket.bytes_of(self.weights, token))
         wanted = ticket.options.logprobs
         scores = (token_score(self.weights, token, logits, wanted),) if wanted >= 0 else ()
         stopped = ticket.text.stopped
@@ -580,6 +609,7 @@ class Engine:
         call = ticket.call
         if call is not None and self._tickets.pop(call, None) is not None:
             self.scheduler.finish(call)
+            self._images.pop(call, None)
         self._mark_ended(ticket)
 
     def _mark_ended(self, ticket: Ticket) -> None:

@@ -24,6 +24,7 @@ from local_models.backend import (
 )
 from local_models.engine.engine import Engine, Job
 from local_models.engine.growth import Growth, Room
+from local_models.engine.images import ImageAt, add_image
 from local_models.engine.loop_side import DirectPost, LoopSide
 from local_models.engine.tickets import Ticket
 from local_models.errors import BadGrammar, BadOption, EngineFailed, LocalModelError, PromptTooLong
@@ -31,9 +32,12 @@ from local_models.llama import Context, ContextShape, Sampler, Sampling
 from local_models.llama.memory import release_free_memory
 from local_models.llama.opening import OpenedModel
 from local_models.llama.pairs import RerankPairs
+from local_models.llama.projector import Projector
 from local_models.llama.widths import NOT_MEASURED, known_width
+from local_models.openings import Opening
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.prompts.gbnf import check_grammar
+from local_models.prompts.pictures import MARK
 from local_models.prompts.preparing import prepare
 from local_models.replies import Statistics
 from local_models.scheduling.scheduler import SchedulerLimits
@@ -45,7 +49,7 @@ _LONG_GRAMMAR = 2_048  # characters; longer grammars are checked and built on a 
 METHOD_SECONDS = 600.0  # longest preparation of a method other than a call
 
 
-def sampling_of(options: Generate, grammar: str, opens: int) -> Sampling:
+def sampling_of(options: Generate, grammar: str, opens: Opening | None, shown: dict[int, bytes]) -> Sampling:
     """Returns the sampling of a call; without a seed it gets a random one."""
     seed = options.seed if options.seed is not None else getrandbits(31)
     return Sampling(
@@ -60,6 +64,7 @@ def sampling_of(options: Generate, grammar: str, opens: int) -> Sampling:
         seed=seed,
         grammar=grammar,
         opens=opens,
+        shown=shown,
         bias={int(token): value for token, value in options.logit_bias.items()},
         least=_FOR_EVER if options.ignore_eos else options.min_tokens,
     )
@@ -73,7 +78,11 @@ def _is_sound(grammar: str) -> bool:
         return False
 
 
-def _close_sampler(prepared: tuple[list[int], Sampler | None]) -> None:
+Prompt = tuple[list[int], Sequence[ImageAt]]
+"""Tokens, and the images among them."""
+
+
+def _close_sampler(prepared: tuple[Prompt, Sampler | None]) -> None:
     if prepared[1] is not None:
         prepared[1].close()
 
@@ -95,7 +104,11 @@ class InProcessBackend:
         self._loop_sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
         self._loop_sides = weakref.WeakKeyDictionary()
         context: Context | None = None
+        self._projector: Projector | None = None
         try:
+            if options.projector:
+                threads, gpu = load_plan.threads, load_plan.gpu_layers != 0
+                self._projector = Projector(self._weights, options.projector, threads=threads, gpu=gpu)
             shape, self._growth = load_plan.shape, None
             self._width = (shape.sequences, "configured")
             widest = msgspec.structs.replace(shape, threads=load_plan.most_threads)
@@ -133,6 +146,8 @@ class InProcessBackend:
         except BaseException:
             if context is not None:
                 context.close()
+            if self._projector is not None:
+                self._projector.close()
             self._weights.close()
             raise
         weights = self._weights
@@ -144,6 +159,7 @@ class InProcessBackend:
             bos=weights.text_of(weights.bos) if weights.adds_bos and weights.bos >= 0 else "",
             eos=weights.text_of(weights.eos) if weights.eos >= 0 else "",
             control=control,
+            sees=self._projector is not None,
         )
         self._closed = threading.Event()
         self._engine.start()
@@ -175,11 +191,38 @@ class InProcessBackend:
             ids += self._weights.tokenize(part, special=special, start=start and index == 0)
         return ids
 
-    async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
+    async def tokenize(
+        self, parts: Sequence[str], *, start: bool, special: bool, pictures: Sequence[bytes] = ()
+    ) -> list[int]:
+        if pictures:
+            until = time.monotonic() + METHOD_SECONDS
+            return (await prepare(lambda: self._with_images(parts, pictures), until, METHOD_SECONDS))[0]
         if sum(map(len, parts)) > _LONG_TEXT:
             until = time.monotonic() + METHOD_SECONDS
             return await prepare(lambda: self._tokens(parts, start=start, special=special), until, METHOD_SECONDS)
         return self._tokens(parts, start=start, special=special)
+
+    def _with_images(self, parts: Sequence[str], pictures: Sequence[bytes]) -> Prompt:
+        """Returns a prompt with pictures in place of their marks. It takes long: each is encoded."""
+        tokens: list[int] = []
+        images: list[ImageAt] = []
+        following = iter(pictures)
+        projector = self._projector
+        assert projector is not None
+        with self._weights.in_use():
+            for index, part in enumerate(parts):
+                if part == MARK:
+                    add_image(tokens, images, projector.encode(next(following)))
+                else:
+                    tokens += self._weights.tokenize(part, special=True, start=index == 0)
+        whole = max([len(image.rows.stand_ins) for image in images if not image.rows.causal], default=0)
+        if whole > self._options.batch:
+            raise BadOption(
+                f"a picture takes {whole} rows, which are computed together; `batch` is {self._options.batch}",
+                field="messages",
+                hint=f"load the model with a `batch` of {whole}",
+            )
+        return tokens, images
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         self._check_tokens(tokens, "tokens")
@@ -203,13 +246,13 @@ class InProcessBackend:
     async def start(self, request: GenerationRequest, deliver: Deliver) -> RunningCall:
         asked, within = time.monotonic(), request.within or request.options.within
         if self._is_short(request):
-            tokens, sampler = self._prepare_call(request), None
+            prompt, sampler = self._prepare_call(request), None
         else:
-            tokens, sampler = await prepare(
+            prompt, sampler = await prepare(
                 lambda: self._prepare_long_call(request), asked + within, request.options.within, _close_sampler
             )
         try:
-            return self._submit(tokens, request, deliver, None, asked, sampler)
+            return self._submit(prompt, request, deliver, None, asked, sampler)
         except BaseException:
             if sampler is not None:
                 sampler.close()
@@ -223,15 +266,12 @@ class InProcessBackend:
 
     @staticmethod
     def _is_short(request: GenerationRequest) -> bool:
-        return len(request.grammar) <= _LONG_GRAMMAR and sum(map(len, request.parts)) <= _LONG_TEXT
+        long = len(request.grammar) > _LONG_GRAMMAR or sum(map(len, request.parts)) > _LONG_TEXT
+        return not (long or request.pictures)
 
-    def _prepare_call(self, request: GenerationRequest) -> list[int]:
-        """Checks the grammar and the length of a call, and returns its tokens."""
-        if self.summary.ranks:
-            raise BadOption(
-                "this model reranks documents: it writes no text", field="model", hint="`rerank` is what it does"
-            )
-        if request.grammar and not request.opens:
+    def _prepare_call(self, request: GenerationRequest) -> Prompt:
+        """Checks the grammar and the length of a call, and returns its prompt."""
+        if request.grammar and request.opens is None:
             for name in check_grammar(request.grammar):
                 if len(self._weights.tokenize(name, special=True, start=False)) != 1:
                     raise BadGrammar(f"the grammar names {name}, which is no token of this model", field="grammar")
@@ -240,7 +280,11 @@ class InProcessBackend:
         least = characters // self._longest_token
         if least > room:  # to tokenize it would take seconds
             raise self._too_long(least)
-        if request.tokens:
+        images: Sequence[ImageAt] = ()
+        if request.pictures:
+            self._engine.require_open()
+            tokens, images = self._with_images(request.parts, request.pictures)
+        elif request.tokens:
             self._engine.require_open()
             self._check_tokens(request.tokens, "prompt")
             tokens = list(request.tokens)
@@ -250,29 +294,34 @@ class InProcessBackend:
             raise BadOption("the prompt is empty", field="messages")
         if len(tokens) >= room:
             raise self._too_long(len(tokens))
-        return tokens
+        if images and images[-1].end == len(tokens):
+            raise BadOption("nothing follows the last picture: a prompt ends with text", field="messages")
+        return tokens, images
 
     def _too_long(self, tokens: int) -> PromptTooLong:
         context = self.loaded.context
         return PromptTooLong(tokens, context - 1, how_to_have_more(context, self.summary.context, self._options))
 
-    def _prepare_long_call(self, request: GenerationRequest) -> tuple[list[int], Sampler | None]:
-        """Returns the tokens of a call, and its sampler where that takes long to build."""
-        tokens = self._prepare_call(request)
+    def _prepare_long_call(self, request: GenerationRequest) -> tuple[Prompt, Sampler | None]:
+        """Returns the prompt of a call, and its sampler where that takes long to build."""
+        prompt = self._prepare_call(request)
         if len(request.grammar) <= _LONG_GRAMMAR:
-            return tokens, None
+            return prompt, None
         with self._weights.in_use():
-            return tokens, Sampler(self._weights, self._sampling(request))
+            return prompt, Sampler(self._weights, self._sampling(request))
 
     def _sampling(self, request: GenerationRequest) -> Sampling:
-        """The sampling of a call. A grammar that begins behind a mark is a help that some models and tools cannot have:
-        where the mark is no token of its own, or the grammar too large."""
-        grammar, opens = request.grammar, -1
-        if request.opens:
-            opens = self._token_of(request.opens)
-            if opens < 0 or not _is_sound(grammar):
-                grammar, opens = "", -1
-        return sampling_of(request.options, grammar, opens)
+        """The sampling of a call. A grammar that begins behind a mark is a help that some tools cannot have, whose
+        grammar is too large."""
+        grammar, opens = request.grammar, request.opens
+        if opens is not None and not _is_sound(grammar):
+            grammar, opens = "", None
+        return sampling_of(request.options, grammar, opens, self._shown(request.shows))
+
+    def _shown(self, marks: Sequence[str]) -> dict[int, bytes]:
+        """Control tokens that are marks of an answer, with their texts: they have none otherwise."""
+        tokens = {mark: self._token_of(mark) for mark in marks}
+        return {token: mark.encode() for mark, token in tokens.items() if token >= 0 and not self._weights.piece(token)}
 
     def _token_of(self, mark: str) -> int:
         """The token that a text is; -1 where it is several."""
@@ -284,7 +333,7 @@ class InProcessBackend:
 
     def _submit(
         self,
-        tokens: list[int],
+        prompt: Prompt,
         request: GenerationRequest,
         deliver: Deliver,
         take: Take | None,
@@ -293,7 +342,8 @@ class InProcessBackend:
     ) -> RunningCall:
         loop_side = self._loop_side()
         ticket = Ticket(
-            tokens=tokens,
+            tokens=prompt[0],
+            images=prompt[1],
             options=request.options,
             sampling=self._sampling(request),
             post=loop_side if take is None else DirectPost(loop_side, take),
@@ -382,11 +432,13 @@ class InProcessBackend:
         if not tokens:
             raise BadOption("an empty text", field=field)
         if len(tokens) > self._longest_text:
-            raise PromptTooLong(len(tokens), self._longest_text)
+            trained, longest = self._weights.trained_context, self._longest_text
+            more = f"load the model with a `context` of up to {trained}" if trained > longest else ""
+            raise PromptTooLong(len(tokens), longest, more)
 
     @property
     def _longest_text(self) -> int:
-        return min(self._weights.trained_context or 512, 2048)
+        return min(self._weights.trained_context or 512, max(self._options.context, 2048))
 
     async def _one_by_one(self, ids: Sequence[list[int]], compute: Callable[[list[int]], T]) -> list[T]:
         """Computes something of each text on the engine's thread, with steps of other calls between."""
@@ -486,7 +538,8 @@ class InProcessBackend:
     def memory_bytes(self) -> int:
         """Bytes of the weights and the KV cache."""
         shape = self._engine.context.shape
-        return self._weights.size_bytes + self.summary.kv_bytes(shape.tokens, shape.kv_type)
+        more = self._projector.size_bytes if self._projector is not None else 0
+        return self._weights.size_bytes + self.summary.kv_bytes(shape.tokens, shape.kv_type) + more
 
     # --- end ---
 
@@ -520,6 +573,8 @@ class InProcessBackend:
             embedder, self._embedder = self._embedder, None
             if embedder is not None:
                 embedder.close()
+            if self._projector is not None:
+                self._projector.close()
             self._weights.close()
             release_free_memory()
             self._closed.set()

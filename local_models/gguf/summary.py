@@ -30,6 +30,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     chat_template: str  #: Jinja template; empty: the model has none
     kv_bytes_per_token: int  #: bytes of the KV cache for a token, in f16
     pools: bool  #: whether the header says how vectors of a text are pooled
+    encodes: bool = False  #: whether it is an encoder, which writes nothing: it embeds, or reranks
     ranks: bool = False  #: whether the header says that it reranks documents
     rerank_template: str = ""  #: template of a query with a document; empty: the model has none
     head_widths: tuple[int, int] = (0, 0)  #: numbers in a key and in a value of one head; 0: not known
@@ -45,6 +46,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _RANK = 4  # the pooling type of a reranker
+_ENCODERS = frozenset(["bert", "nomic-bert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "t5encoder"])
 
 
 def _number(value: Any, default: int = 0) -> int:
@@ -98,6 +100,7 @@ def summarize(header: Header) -> Summary:
         chat_template=str(data.get("tokenizer.chat_template", "")),
         kv_bytes_per_token=sum(2 * count * (key_width + value_width) for count in kv_heads),
         pools=bool(_number(of("pooling_type"))),
+        encodes=of("attention.causal") is False or architecture in _ENCODERS,
         ranks=_number(of("pooling_type")) == _RANK,
         rerank_template=str(data.get("tokenizer.chat_template.rerank", "")),
         head_widths=(key_width, value_width),

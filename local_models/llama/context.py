@@ -118,6 +118,35 @@ class Context:
             self._lib.api.llama_synchronize(self._ctx)
         return code
 
+    def decode_rows(self, sequence: int, start: int, rows: Floats, *, causal: bool) -> int:
+        """Decodes rows in place of embeddings of tokens, at positions from `start` on. `causal=False`: they see each
+        other, and have to fit a batch. Returns what `decode` does."""
+        size = self.shape.batch
+        if not causal and len(rows) > size:
+            raise EngineFailed(f"{len(rows)} rows belong together; the batch holds {size}", hint="raise `batch`")
+        batch, api = self._lib.api.llama_batch(), self._lib.api
+        for name, _ in batch._fields_:
+            setattr(batch, name, getattr(self._batch, name))
+        batch.token = None
+        if not causal:
+            api.llama_set_causal_attn(self._ctx, False)
+        try:
+            for at in range(0, len(rows), size):
+                part = np.ascontiguousarray(rows[at : at + size])
+                count = batch.n_tokens = len(part)
+                batch.embd = ctypes.cast(part.ctypes.data, dict(batch._fields_)["embd"])
+                self.positions[:count] = range(start + at, start + at + count)
+                self.sequence[:count] = sequence
+                self.wanted[:count] = 0
+                self._copied_state = None
+                if code := int(api.llama_decode(self._ctx, batch)):
+                    return code
+            api.llama_synchronize(self._ctx)
+        finally:
+            if not causal:
+                api.llama_set_causal_attn(self._ctx, True)
+        return 0
+
     def logits(self, outputs: int) -> Floats:
         """Returns all outputs of the last decode, in batch order, as a view that the next decode overwrites."""
         address = self._lib.quick.llama_get_logits(self._handle)

@@ -78,7 +78,9 @@ class TransformersBackend:
             return self._tokens(parts, **how)
         return await prepare(lambda: self._tokens(parts, **how), until, within)
 
-    async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
+    async def tokenize(
+        self, parts: Sequence[str], *, start: bool, special: bool, pictures: Sequence[bytes] = ()
+    ) -> list[int]:
         return await self._tokenized(parts, time.monotonic() + _SECONDS, _SECONDS, start=start, special=special)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
@@ -142,7 +144,7 @@ class TransformersBackend:
             raise BadOption(
                 "this model is an encoder: it writes no text", field="model", hint="`embed` is what it does"
             )
-        if request.grammar and not request.opens:  # one behind a mark is a help that a call can do without
+        if request.grammar and request.opens is None:  # one behind a mark is a help that a call can do without
             forced = how.tool_choice not in ("auto", "none")
             field = "tool_choice" if forced else "schema" if how.schema is not None else "grammar"
             raise BadOption(
