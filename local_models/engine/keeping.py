@@ -22,12 +22,17 @@ from local_models.scheduling.scheduler import ScheduledCall, Scheduler, StepPlan
 logger = logging.getLogger("local_models")
 LEAST = 2 * BLOCK  # tokens that are worth the work
 RESTORE_SHARE = 0.8  # a restore pays if it takes less than this part of the computing
-SAVE_SHARE = 0.03  # a save pays if it takes less than this part of the computing that it may spare
+SAVE_SHARE = 0.05  # a save pays if it takes less than this part of the computing that it may spare
 LATENCY, OVERHEAD = 0.0005, 0.0001  # seconds of a restore, and of a save, beside its bytes
-FIRST_RATE = 1e-9  # seconds a byte before anything was measured
-RISE = 0.3  # weight of a new measurement
+FIRST_RATES = 1e-9, 5e-10  # seconds a byte of a restore, and of a save, before anything was measured
+RISE, FALL = 0.1, 0.5  # weight of a new measurement: one that took long may have waited for another program
 IN_FLIGHT = 64 << 20  # bytes of states that are put together before the engine takes them
 PART_OF_STEP = 0.25
+SHORTEST_STEP = 0.005  # seconds: nobody notices a shorter pause
+
+
+def _average(known: float, measured: float) -> float:
+    return known + (RISE if measured > known else FALL) * (measured - known)
 
 
 @dataclass(slots=True)
@@ -53,7 +58,7 @@ class Keeping:
         self._token_bytes = kept.token_bytes
         self._step_seconds = step_seconds
         self._token_seconds = 0.0  # seconds of computing a prompt token; 0: not measured yet
-        self._restore_rate = self._save_rate = FIRST_RATE
+        self._restore_rate, self._save_rate = FIRST_RATES
         self._round = 0  # another one since the adapters have changed
         self._orders: deque[ScheduledCall] = deque()
         self._ordered_bytes = 0
@@ -131,8 +136,7 @@ class Keeping:
             self.hits += 1
             self.restored_tokens += arrival.tokens
             taken = arrival.seconds + time.perf_counter() - started - LATENCY
-            rate = max(taken, 0.0) / (arrival.tokens * self._token_bytes)
-            self._restore_rate += RISE * (rate - self._restore_rate)
+            self._restore_rate = _average(self._restore_rate, max(taken, 0.0) / (arrival.tokens * self._token_bytes))
 
     def _prove(self, context: Context, slot: int, state: Bytes) -> bool:
         """Whether llama.cpp gives a state back as it was put in: asked once."""
@@ -174,7 +178,7 @@ class Keeping:
         started = time.perf_counter()
         state = context.state(slot)
         taken = time.perf_counter() - started - OVERHEAD
-        self._save_rate += RISE * (max(taken, 0.0) / max(len(state), 1) - self._save_rate)
+        self._save_rate = _average(self._save_rate, max(taken, 0.0) / max(len(state), 1))
         self.kept.save(prompt, state)
 
     # --- between two steps ---
@@ -195,7 +199,8 @@ class Keeping:
             self._send_orders(context)
         for slot in list(self._unsaved):
             left = bound - (time.perf_counter() - started)
-            if self._cost(scheduler.held(slot)) <= left:
+            tokens = scheduler.held(slot)
+            if self._cost(tokens) <= left and self.kept.has_room(tokens * self._token_bytes):
                 self._save(slot, context, scheduler)
 
     def close(self, context: Context, scheduler: Scheduler, *, save: bool) -> None:
@@ -215,9 +220,9 @@ class Keeping:
         others = step.tokens - read
         if read >= BLOCK and read > others:
             each = seconds / (read + others)
-            self._token_seconds += (RISE if self._token_seconds else 1.0) * (each - self._token_seconds)
+            self._token_seconds = _average(self._token_seconds, each) if self._token_seconds else each
         elif not read:
-            self._step_seconds += RISE * (max(seconds, 0.005) - self._step_seconds)
+            self._step_seconds = _average(self._step_seconds, max(seconds, SHORTEST_STEP))
 
     def start_over(self, key: Callable[[], str]) -> None:
         """Forgets all that is kept: it belongs to other weights."""

@@ -114,7 +114,7 @@ class KeptFolder:
         path = self._here / f"{name}.kept"
         if path.exists():  # another program has the same
             return path.name
-        header = Header(self._key, piece.text, piece.start, layout, len(data), zlib.crc32(data))
+        header = Header(self._key, piece.text, piece.start, layout, len(data), zlib.crc32(data.data))
         if not self._make_room(len(files.lead(header)) + len(data)):
             return ""
         part = self._here / f"{name}.{os.getpid()}-{next(_numbers)}.part"

@@ -24,7 +24,7 @@ from local_models.kept.threads import WorkThread
 
 logger = logging.getLogger("local_models")
 WAITING = 64 << 20  # bytes of states that wait for the writing thread
-OPEN_SECONDS = 0.5  # longest wait of a load for the folder
+OPEN_SECONDS = 2.0  # longest wait of a load for the folder
 READ_SECONDS = 1.0  # longest wait of a closing model for a state that is being read
 END_SECONDS = 5.0  # longest wait of a closing model for what is still to be written
 
@@ -119,13 +119,17 @@ class KeptPrompts:
 
         self._reads.run(work)
 
+    def has_room(self, size: int) -> bool:
+        """Whether a state of so many bytes may wait to be written now."""
+        return not self._waiting or self._waiting + size <= WAITING
+
     def save(self, tokens: Sequence[int], raw: Bytes) -> None:
         """Keeps what is new in the state of a sequence that begins with these tokens."""
         keep, size = self._keep, len(raw)
         if keep.gone:
             return
         with self._lock:
-            if self._waiting and self._waiting + size > WAITING:
+            if not self.has_room(size):
                 self._counts.unsaved += 1
                 return
             self._waiting += size
