@@ -3,7 +3,7 @@
 ```
 "3mkept" and two bytes of the version      8
 size and CRC-32 of the header              4 + 4
-header: msgpack of `Header`
+header: msgpack of `PieceHeader`
 state of the tokens, plane by plane        as long as the header says, with a CRC-32 there; nothing follows
 ```
 The checks are against damage: a half write, a flipped bit, another program's file. Who may write into a private folder
@@ -32,7 +32,7 @@ class BadFile(Exception):
     """A file that holds no kept piece, or not the one that was asked for."""
 
 
-class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class PieceHeader(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a file says of its piece."""
 
     key: str  #: model, build and settings that the state belongs to
@@ -54,16 +54,16 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
             raise BadFile("its size is not that of its tokens")
 
 
-_decoder = msgspec.msgpack.Decoder(Header)
+_decoder = msgspec.msgpack.Decoder(PieceHeader)
 
 
-def lead(header: Header) -> bytes:
+def lead(header: PieceHeader) -> bytes:
     """Returns all that stands before the state."""
     body = msgspec.msgpack.encode(header)
     return _LEAD.pack(MAGIC, len(body), zlib.crc32(body)) + body
 
 
-def write(path: Path, header: Header, data: Bytes) -> None:
+def write(path: Path, header: PieceHeader, data: Bytes) -> None:
     """Writes a new file, which only its owner may read; raises `OSError`. One that is there already is an error."""
     number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
     with os.fdopen(number, "wb", buffering=0) as file:
@@ -72,7 +72,7 @@ def write(path: Path, header: Header, data: Bytes) -> None:
                 part = part[file.write(part) :]
 
 
-def read_header(path: Path, key: str) -> Header:
+def read_header(path: Path, key: str) -> PieceHeader:
     """Reads what a file says of its piece; raises `BadFile` or `OSError`."""
     number = os.open(path, _FLAGS)
     try:
@@ -102,7 +102,7 @@ def read(path: Path, key: str, text: bytes, start: int) -> tuple[StateLayout, By
         os.close(number)
 
 
-def _header(number: int, key: str) -> tuple[Header, int]:
+def _header(number: int, key: str) -> tuple[PieceHeader, int]:
     """Returns the header of an open file, and where the state begins."""
     first = os.pread(number, 16 << 10, 0)
     if len(first) < _LEAD.size:

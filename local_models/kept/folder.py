@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from local_models.kept import files
-from local_models.kept.files import BadFile, Header
+from local_models.kept.files import BadFile, PieceHeader
 from local_models.kept.index import KeptPiece
 from local_models.kept.state import Bytes, StateLayout
 
@@ -47,7 +47,7 @@ class KeptFolder:
 
     # --- opening ---
 
-    def open(self) -> list[tuple[str, Header]]:
+    def open(self) -> list[tuple[str, PieceHeader]]:
         """Makes the folder of the key where there is none, and returns its files, those just used last."""
         try:
             self._make_private()
@@ -114,7 +114,7 @@ class KeptFolder:
         path = self._here / f"{name}.kept"
         if path.exists():  # another program has the same
             return path.name
-        header = Header(self._key, piece.text, piece.start, layout, len(data), zlib.crc32(data.data))
+        header = PieceHeader(self._key, piece.text, piece.start, layout, len(data), zlib.crc32(data.data))
         if not self._make_room(len(files.lead(header)) + len(data)):
             return ""
         part = self._here / f"{name}.{os.getpid()}-{next(_numbers)}.part"

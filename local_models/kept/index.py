@@ -51,7 +51,7 @@ class KeptPiece:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class KeptRange:
     """Tokens `start` to `end` of a text, which are in a piece."""
 
     piece: KeptPiece
@@ -59,11 +59,11 @@ class Part:
     end: int
 
 
-class _Block:
+class _TextBlock:
     __slots__ = ("children", "piece")
 
     def __init__(self) -> None:
-        self.children: dict[bytes, _Block] = {}
+        self.children: dict[bytes, _TextBlock] = {}
         self.piece: KeptPiece | None = None
 
 
@@ -76,7 +76,7 @@ class PieceIndex:
     """Finds the pieces that have the beginning of a text."""
 
     def __init__(self) -> None:
-        self._root = _Block()
+        self._root = _TextBlock()
 
     def covered(self, text: bytes) -> int:
         """Returns how many tokens of a text are kept, from the first on."""
@@ -89,17 +89,17 @@ class PieceIndex:
             found += BLOCK
         return found
 
-    def cover(self, text: bytes) -> list[Part]:
+    def cover(self, text: bytes) -> list[KeptRange]:
         """Returns the pieces that have the beginning of a text, in its order."""
-        block, parts, at = self._root, list[Part](), 0
+        block, parts, at = self._root, list[KeptRange](), 0
         for key in _blocks(text):
             child = block.children.get(key)
             if child is None or child.piece is None:
                 break
             if parts and parts[-1].piece is child.piece:
-                parts[-1] = Part(child.piece, parts[-1].start, at + BLOCK)
+                parts[-1] = KeptRange(child.piece, parts[-1].start, at + BLOCK)
             else:
-                parts.append(Part(child.piece, at, at + BLOCK))
+                parts.append(KeptRange(child.piece, at, at + BLOCK))
             block = child
             at += BLOCK
         return parts
@@ -107,7 +107,7 @@ class PieceIndex:
     def missing(self, text: bytes) -> tuple[int, int]:
         """Returns the tokens of a text that a new piece should have: from the first that is not kept, up to the next
         that is, or to the end."""
-        block: _Block | None = self._root
+        block: _TextBlock | None = self._root
         start, at = -1, 0
         for key in _blocks(text):
             block = block.children.get(key) if block is not None else None
@@ -125,7 +125,7 @@ class PieceIndex:
         for key in _blocks(piece.text):
             child = block.children.get(key)
             if child is None:
-                child = block.children[key] = _Block()
+                child = block.children[key] = _TextBlock()
             if at >= piece.start and child.piece is None:
                 child.piece = piece
                 piece.blocks += 1

@@ -16,10 +16,10 @@ from functools import partial
 import msgspec
 
 from local_models.kept import state as states
-from local_models.kept.files import Header
+from local_models.kept.files import PieceHeader
 from local_models.kept.folder import KeptFolder
 from local_models.kept.index import KeptPiece, PieceIndex, RecentPieces, text_of
-from local_models.kept.state import BadState, Bytes, Cut, StateLayout
+from local_models.kept.state import BadState, Bytes, StateLayout, StatePart
 from local_models.kept.threads import WorkThread
 
 logger = logging.getLogger("local_models")
@@ -187,7 +187,7 @@ class KeptPrompts:
 
         self._reads.run(work)
 
-    def _know(self, keep: _Keep, name: str, header: Header) -> None:
+    def _know(self, keep: _Keep, name: str, header: PieceHeader) -> None:
         """Adds a file that was found."""
         with self._lock:
             keep.layout = keep.layout or header.layout
@@ -199,13 +199,13 @@ class KeptPrompts:
         """Puts the state of the beginning of a text together."""
         with self._lock:
             parts, layout = keep.index.cover(text), keep.layout
-        cuts: list[Cut] = []
+        cuts: list[StatePart] = []
         for part in parts:
             piece = part.piece
             data = self._data(keep, piece)
             if data is None:
                 break
-            cuts.append(Cut(data, piece.count, part.start - piece.start, part.end - piece.start))
+            cuts.append(StatePart(data, piece.count, part.start - piece.start, part.end - piece.start))
         if layout is None or not cuts or keep.gone:
             return None, 0
         return states.assemble(layout, cuts, streams), sum(each.end - each.start for each in cuts)

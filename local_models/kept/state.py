@@ -74,7 +74,7 @@ class SequenceState:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class StatePart:
     """Tokens `start` to `end` of a piece that has `tokens` of them in `data`."""
 
     data: Bytes
@@ -83,7 +83,7 @@ class Cut:
     end: int
 
 
-class _Reader:
+class _StateReader:
     def __init__(self, raw: Bytes) -> None:
         self.raw, self.at = raw, 0
 
@@ -103,7 +103,7 @@ class _Reader:
 
 def parse(raw: Bytes) -> SequenceState:
     """Reads the state of one sequence; raises `BadState`."""
-    reader = _Reader(raw)
+    reader = _StateReader(raw)
     magic, _, streams = reader.numbers(_HEAD)
     if magic != MAGIC or not 1 <= streams <= MOST_STREAMS:
         raise BadState("it has another form")
@@ -159,7 +159,7 @@ def cut(state: SequenceState, start: int, end: int) -> Bytes:
     return data
 
 
-def assemble(layout: StateLayout, cuts: Sequence[Cut], streams: int) -> Bytes:
+def assemble(layout: StateLayout, cuts: Sequence[StatePart], streams: int) -> Bytes:
     """Puts pieces together to the state of a sequence in a cache of so many streams, as llama.cpp reads it."""
     count = sum(each.end - each.start for each in cuts)
     heads = [_ELEMENTS.size if _is_transposed(layout, at) else _ROW.size for at in range(len(layout.planes))]

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from local_models import LoadOptions, LocalModel, Lora, ModelPool, Statistics
-from local_models.engine import keeping
+from local_models.engine import inprocess, keeping
 from local_models.engine.inprocess import InProcessBackend
 from local_models.gguf import check, summarize
+from local_models.llama import sizing
 from tests.support.local_models.children import ROOT
 from tests.support.local_models.models import AHOY, TINY, opened
 
@@ -84,6 +85,21 @@ async def test_calls_that_run_together_write_what_they_write_alone(tmp_path: Pat
             assert [reply.text for reply in await asyncio.gather(*calls)] == plain * 2
             found = await model.statistics()
             assert found.kept_hits >= 4 or not round_number
+
+
+async def test_a_cache_that_grows_meanwhile_takes_states_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizing, "FIRST_SEQUENCES", 1)
+    monkeypatch.setattr(inprocess, "known_width", lambda *_: (8, "not measured here"))
+    plain, _ = await asked(cache_dir=str(tmp_path))
+    async with opened(MODEL, sequences=0, context=1024, cache_dir=str(tmp_path)) as model:
+        for _ in range(4):
+            calls = [model.complete(prompt, max_tokens=8, temperature=0) for prompt in PROMPTS * 2]
+            assert [reply.text for reply in await asyncio.gather(*calls)] == plain * 2
+        found = await model.statistics()
+    assert found.kept_hits > 0
+    assert found.sequences > 1
 
 
 async def test_calls_that_are_left_while_they_wait_for_a_state_disturb_nobody(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from local_models.kept import state as states
 from local_models.kept.index import BLOCK, KeptPiece, PieceIndex, RecentPieces, text_of
-from local_models.kept.state import BadState, Cut
+from local_models.kept.state import BadState, StatePart
 from tests.support.local_models.kept import made_state
 
 
@@ -19,9 +19,9 @@ def test_a_state_in_pieces_is_the_same_state(transposed: bool, before: int, behi
     raw = made_state(20, transposed=transposed, before=before, behind=behind)
     found = states.parse(raw)
     cuts = [
-        Cut(states.cut(found, 0, 16), 16, 0, 8),
-        Cut(states.cut(found, 4, 12), 8, 4, 8),
-        Cut(states.cut(found, 12, 20), 8, 0, 8),
+        StatePart(states.cut(found, 0, 16), 16, 0, 8),
+        StatePart(states.cut(found, 4, 12), 8, 4, 8),
+        StatePart(states.cut(found, 12, 20), 8, 0, 8),
     ]
     again = states.assemble(found.layout, cuts, before + 1 + behind)
     assert len(again) == len(raw)
