@@ -9,6 +9,7 @@ from local_models.errors import BadOption
 
 KvLayout = Literal["auto", "split", "unified"]
 KvType = Literal["f16", "q8_0", "q4_0"]
+FROM_DISK_MB = 32  # MiB of memory for prompts from disk: beginnings that many of them share are read once
 FREE = ("auto", "none")  # the choices of a tool that force nothing
 
 
@@ -72,6 +73,9 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     queue: int = 4096  #: waiting calls; one more gets `Overloaded`
     prefix_tokens: int = -1  #: most tokens of finished conversations kept for re-use; -1: what the cache holds
     chat_template: str = ""  #: Jinja template instead of the one in the file
+    cache_mb: int = 0  #: MiB of memory for prompts of finished calls that have no place in the KV cache any more
+    cache_dir: str = ""  #: folder in which prompts of finished calls outlive the program; "": none
+    cache_disk_mb: int = 4096  #: most MiB of all files in `cache_dir`; the least recently used go first
     lora: tuple[Lora, ...] = ()  #: adapters applied from the start
     projector: str = ""  #: file of the projector (mmproj) by which the model reads pictures; empty: it reads none
     isolated: bool = False  #: runs in a process of its own: a native crash ends calls, not this process
@@ -87,10 +91,19 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         _require(8 <= self.batch <= 8192, "batch", "is between 8 and 8192 tokens")
         _require(0 < self.step_ms <= 10_000, "step_ms", "is between 0 and 10000 milliseconds")
         _require(self.queue >= 1, "queue", "holds at least one call")
+        _require(self.cache_mb >= 0, "cache_mb", "is a number of MiB, or 0 for none")
+        _require(
+            self.cache_disk_mb >= 1, "cache_disk_mb", "is a number of MiB above 0; without `cache_dir` there is none"
+        )
         _require(self.prefix_tokens >= -1, "prefix_tokens", "is a number of tokens, or -1 for automatic")
         _require(self.threads <= 512, "threads", "is at most 512")
         _require(self.gpu_layers == "auto" or self.gpu_layers >= -1, "gpu_layers", 'is a count, -1 for all, or "auto"')
         _require(0 <= self.idle_unload < float("inf"), "idle_unload", "is a number of seconds, or 0 for never")
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of memory for prompts outside the KV cache; those from `cache_dir` pass through some."""
+        return max(self.cache_mb, FROM_DISK_MB if self.cache_dir else 0) << 20
 
 
 class Generate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -125,7 +125,7 @@ class ModelPool:
 
         summary = known_facts(str(find(source))).summary
         load_plan = plan(summary, self._options_of(name), machine())
-        return summary.file_bytes, load_plan.first_kv_bytes
+        return summary.file_bytes + self._options_of(name).cache_bytes, load_plan.first_kv_bytes
 
     def _source(self, name: str) -> str:
         """The file that has this name here, or the name itself."""

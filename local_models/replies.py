@@ -105,4 +105,11 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     used_tokens: int = (
         0  #: tokens in the KV cache, now, of running and finished calls; those that calls share count once
     )
+    kept_hits: int = 0  #: calls whose beginning was restored from outside the KV cache
+    kept_tokens: int = 0  #: tokens that were restored so; they count as reused too
+    kept_saved_tokens: int = 0  #: tokens of finished calls that were put there
+    kept_unsaved: int = 0  #: prompts that were not put there: their place was needed first, or too many waited
+    kept_memory_bytes: int = 0  #: bytes of them in memory, now
+    kept_disk_bytes: int = 0  #: bytes of all files in `cache_dir`, when they were last looked at
+    kept_refused: int = 0  #: files that were refused and removed
     restarts: int = 0  #: starts of a worker process after the first; 0 for an engine in this process

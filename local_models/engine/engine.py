@@ -22,18 +22,21 @@ from local_models.engine.batching import drop_fillers, fill_batch, token_score
 from local_models.engine.growth import Growth
 from local_models.engine.handover import Handover
 from local_models.engine.images import ImageAt, image_rows
+from local_models.engine.keeping import Keeping
 from local_models.engine.long_calls import LongCalls, held_piece, no_room_for
 from local_models.engine.pace import CHECK, PrefillPace, ThreadPace
 from local_models.engine.stretch import Stretch
 from local_models.engine.text import AnswerText
 from local_models.engine.tickets import Ticket, Totals
 from local_models.errors import DeadlineExceeded, EngineFailed, LocalModelError, ModelClosed, Overloaded
+from local_models.kept.prompts import KeptPrompts
 from local_models.llama import Context, Floats, Sampler, Weights
 from local_models.llama.other_programs import seconds_of_other_programs
 from local_models.replies import Finish, Piece
 from local_models.scheduling.scheduler import Copy, QueueFull, Row, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
 
 logger = logging.getLogger("local_models")
+STATE_SECONDS = 0.05  # longest wait for a kept state between two looks at deadlines
 EXIT_SECONDS = 10.0  # longest wait for a step in progress when the program ends
 _running: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
@@ -65,7 +68,8 @@ class Engine:
     """Decodes for all callers of one model. `step_seconds` is what a step with a prompt aims at.
 
     `threads` are those that compute while event loops of the program need a core, and while they do not; None: those of
-    the context. `growth` makes the context wider when that is needed; None: it stays as it is.
+    the context. `growth` makes the context wider when that is needed; None: it stays as it is. `kept` keeps prompts
+    outside the context; None: nothing does.
 
     `command`, `submit`, `cancel`, `job`, `close` and `join` may be called from any thread. `save`, `restore`,
     `adapters` and `statistics` run on the engine's thread, as commands.
@@ -80,12 +84,16 @@ class Engine:
         name: str,
         threads: tuple[int, int] | None = None,
         growth: Growth | None = None,
+        kept: KeptPrompts | None = None,
     ) -> None:
         self.weights, self.context, self.limits = weights, context, limits
         self.scheduler = Scheduler(limits)
         self.totals = Totals()
         self._growth = growth
         self._long = LongCalls(growth.longest if growth is not None else limits.slot_tokens)
+        self.keeping = Keeping(kept, step_seconds, self.command) if kept is not None else None
+        if self.keeping is not None:
+            self.scheduler.restorable = self.keeping.restorable
         self._adapters: Sequence[tuple[int, float]] = ()
         self._pace = PrefillPace(step_seconds, limits.batch)
         few, most = threads or (context.shape.threads, context.shape.threads)
@@ -233,6 +241,8 @@ class Engine:
             job.fail(reason)
         self._jobs.clear()
         self._handover.flush(time.perf_counter())
+        if self.keeping is not None:
+            self.keeping.close(self.context, self.scheduler, save=isinstance(reason, ModelClosed))
         self.context.close()
         with self._lock:
             self._has_ended = True
@@ -240,7 +250,7 @@ class Engine:
             run()
 
     def _run_turn(self) -> None:
-        if self.scheduler.idle and not self._jobs:
+        if self.scheduler.idle and not self._jobs and not (self.keeping is not None and self.keeping.pending):
             self._commands.get()()
         while True:
             try:
@@ -257,6 +267,8 @@ class Engine:
         if not self.scheduler.idle:
             self._run_step()
         self._handover.flush(time.perf_counter())
+        if self.keeping is not None:
+            self.keeping.work(self.context, self.scheduler, hurried=not self._commands.empty())
 
     def _accept(self, ticket: Ticket, waits: bool = True) -> None:
         """Submits a call; `waits`: for a longer sequence, where it needs one."""
@@ -347,9 +359,13 @@ class Engine:
             for call in step.seated:
                 ticket = self._tickets[call]
                 ticket.seated = ticket.seated or now
+            if self.keeping is not None:
+                self.keeping.order(step.seated, self.context)
         for call in step.full:
             self._finish(self._tickets[call], "length")
         if not step.rows or step.full:
+            if self.scheduler.restoring and not step.full:
+                self._await_state()
             return
         if self._images and (pictured := image_rows(step, self._images)):
             self._run_image_step(step, pictured)
@@ -373,6 +389,8 @@ class Engine:
         else:
             raise EngineFailed(f"llama_decode failed with {code}")
         self._pace.record_step(writers + step.riders, step.reads, decoded - decoding)
+        if self.keeping is not None:
+            self.keeping.record_step(step, decoded - decoding)
         totals = self.totals
         totals.steps += 1
         totals.decode_seconds += decoded - decoding
@@ -401,6 +419,13 @@ class Engine:
             raise EngineFailed(f"llama_decode failed with {code}")
         self.totals.steps += 1
         self.totals.decode_seconds += time.perf_counter() - started
+
+    def _await_state(self) -> None:
+        """Waits for a command, as no call can go on before a state has arrived."""
+        try:
+            self._commands.get(timeout=STATE_SECONDS)()
+        except Empty:
+            pass  # deadlines are looked at
 
     def _grow(self, growth: Growth) -> None:
         """Asks for a wider context where the calls, or the texts that are kept, need one."""
@@ -608,8 +633,11 @@ class Engine:
     def _drop(self, ticket: Ticket) -> None:
         call = ticket.call
         if call is not None and self._tickets.pop(call, None) is not None:
+            slot = call.slot
             self.scheduler.finish(call)
-            self._images.pop(call, None)
+            pictured = self._images.pop(call, None)
+            if self.keeping is not None and slot >= 0 and pictured is None:
+                self.keeping.ended(call, slot)
         self._mark_ended(ticket)
 
     def _mark_ended(self, ticket: Ticket) -> None:
@@ -671,4 +699,5 @@ class Engine:
             "steps": totals.steps,
             "decode_seconds": totals.decode_seconds,
             "engine_seconds": totals.engine_seconds,
+            **(self.keeping.statistics() if self.keeping is not None else {}),
         }

@@ -1,6 +1,7 @@
 """Backend in this process: creates weights, context and engine of a model, and frees them in the right order."""
 
 import asyncio
+import logging
 import threading
 import time
 import weakref
@@ -28,7 +29,9 @@ from local_models.engine.images import ImageAt, add_image
 from local_models.engine.loop_side import DirectPost, LoopSide
 from local_models.engine.tickets import Ticket
 from local_models.errors import BadGrammar, BadOption, EngineFailed, LocalModelError, PromptTooLong
+from local_models.kept.prompts import KeptOptions, KeptPrompts
 from local_models.llama import Context, ContextShape, Sampler, Sampling
+from local_models.llama.identity import model_key
 from local_models.llama.memory import release_free_memory
 from local_models.llama.opening import OpenedModel
 from local_models.llama.pairs import RerankPairs
@@ -42,6 +45,7 @@ from local_models.prompts.preparing import prepare
 from local_models.replies import Statistics
 from local_models.scheduling.scheduler import SchedulerLimits
 
+logger = logging.getLogger("local_models")
 T = TypeVar("T")
 _LONG_TEXT = 32_768  # characters; longer texts are tokenized on a thread
 _FOR_EVER = 1 << 62  # tokens
@@ -100,11 +104,13 @@ class InProcessBackend:
         self._adapters: dict[str, int] = {}
         self._marks: dict[str, int] = {}  # text -> token, see `_token_of`
         self._embedder: Context | None = None
+        self._long_text = False
         self._pairs = RerankPairs(self._weights, self.summary.rerank_template)
         self._loop_sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
         self._loop_sides = weakref.WeakKeyDictionary()
         context: Context | None = None
         self._projector: Projector | None = None
+        kept: KeptPrompts | None = None
         try:
             if options.projector:
                 threads, gpu = load_plan.threads, load_plan.gpu_layers != 0
@@ -121,7 +127,7 @@ class InProcessBackend:
                 self._width = measure()
                 shape = msgspec.structs.replace(shape, sequences=self._width[0])
             context = Context(self._weights, shape)
-            kept = options.prefix_tokens if options.prefix_tokens >= 0 else 1 << 60
+            prefixes = options.prefix_tokens if options.prefix_tokens >= 0 else 1 << 60
             limits = SchedulerLimits(
                 slots=shape.sequences,
                 slot_tokens=min(load_plan.context, context.sequence_tokens),
@@ -130,8 +136,9 @@ class InProcessBackend:
                 queue=options.queue,
                 unified=shape.unified,
                 shares=not self._weights.recurrent,
-                prefix_tokens=kept,
+                prefix_tokens=prefixes,
             )
+            kept = self._kept_prompts(context)
             self._engine = Engine(
                 self._weights,
                 context,
@@ -140,6 +147,7 @@ class InProcessBackend:
                 self.summary.architecture,
                 (load_plan.threads, load_plan.most_threads),
                 self._growth,
+                kept,
             )
             if options.lora:
                 self._engine.adapters([(self._adapter(lora.path), lora.scale) for lora in options.lora])
@@ -148,6 +156,8 @@ class InProcessBackend:
                 context.close()
             if self._projector is not None:
                 self._projector.close()
+            if kept is not None:
+                kept.close()
             self._weights.close()
             raise
         weights = self._weights
@@ -162,6 +172,8 @@ class InProcessBackend:
             sees=self._projector is not None,
         )
         self._closed = threading.Event()
+        if kept is not None:
+            kept.wait_until_open()
         self._engine.start()
 
     def _room(self, measure: Callable[[], tuple[int, str]], claim: Claim) -> Room:
@@ -176,6 +188,33 @@ class InProcessBackend:
             token_bytes=load_plan.kv_bytes // load_plan.shape.tokens,
             claim=claim,
         )
+
+    def _kept_prompts(self, context: Context) -> KeptPrompts | None:
+        """What is kept of prompts outside the KV cache, where that is asked for and the model's states can be cut."""
+        options, weights = self._options, self._weights
+        if not options.cache_bytes or self.summary.ranks:
+            return None
+        if weights.recurrent or weights.sliding_window or not weights.causal:
+            logger.warning(
+                "`cache_mb` and `cache_dir` do nothing for this model: the state of a %s cannot be cut by tokens",
+                "sliding window" if weights.sliding_window else "model of this kind",
+            )
+            return None
+        self._long_text = weights.goes_beyond(context.sequence_tokens)
+        return KeptPrompts(
+            KeptOptions(
+                token_bytes=self.summary.kv_bytes(1, options.kv_type),
+                memory_bytes=options.cache_bytes,
+                folder=options.cache_dir,
+                disk_bytes=options.cache_disk_mb << 20,
+            ),
+            self._key([(lora.path, lora.scale) for lora in options.lora]),
+        )
+
+    def _key(self, adapters: Sequence[tuple[str, float]]) -> Callable[[], str]:
+        """Makes the key of the states under these adapters, which may read whole files."""
+        shape, path = self._plan.shape, self.summary.path
+        return partial(model_key, path, adapters, shape, self._plan.gpu_layers, self._long_text)
 
     def _adapter(self, path: str) -> int:
         if path not in self._adapters:
@@ -399,7 +438,13 @@ class InProcessBackend:
 
     async def set_lora(self, adapters: Sequence[Lora]) -> None:
         chosen = [(lora.path, lora.scale) for lora in adapters]
-        await self._on_engine(lambda: self._engine.adapters([(self._adapter(path), scale) for path, scale in chosen]))
+
+        def put_on() -> None:
+            self._engine.adapters([(self._adapter(path), scale) for path, scale in chosen])
+            if self._engine.keeping is not None:
+                self._engine.keeping.start_over(self._key(chosen))
+
+        await self._on_engine(put_on)
 
     async def embed(self, texts: Sequence[str | Sequence[int]]) -> list[list[float]]:
         if self.summary.ranks:

@@ -231,6 +231,25 @@ class Context:
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         return bool(self._lib.api.llama_state_seq_set_data(self._ctx, buffer, len(state), sequence))
 
+    @property
+    def streams(self) -> int:
+        """Streams of the cache, which its states name."""
+        return 1 if self.shape.unified else self.shape.sequences
+
+    def state(self, sequence: int) -> NDArray[np.uint8]:
+        """Returns the KV state of a sequence, with one copy."""
+        api = self._lib.api
+        size = int(api.llama_state_seq_get_size(self._ctx, sequence))
+        state = np.empty(size, np.uint8)
+        buffer = (ctypes.c_uint8 * size).from_buffer(state.data)
+        return state[: int(api.llama_state_seq_get_data(self._ctx, buffer, size, sequence))]
+
+    def put_state(self, sequence: int, state: NDArray[np.uint8]) -> bool:
+        """Replaces the KV state of a sequence, with one copy; False: llama.cpp does not take it."""
+        self._invalidate_state(sequence)
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer(state.data)
+        return bool(self._lib.api.llama_state_seq_set_data(self._ctx, buffer, len(state), sequence))
+
     def take_over(self, other: "Context", sequence: int) -> bool:
         """Takes the KV state of a sequence from a context with more or fewer sequences, of any length that holds it;
         False: it has to be computed again.
