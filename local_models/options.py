@@ -38,6 +38,9 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     step_ms: float = 20.0
     queue: int = 4096  #: waiting calls; one more gets `Overloaded`
     prefix_tokens: int = -1  #: most tokens of finished conversations kept for re-use; -1: what the cache holds
+    #: tokens that are guessed for a call and computed in one step: "auto" as many as pay, "off", or at most so many
+    speculate: int | Literal["auto", "off"] = "auto"
+    draft: str = ""  #: address of a small model with the same vocabulary, which writes ahead for all calls
     chat_template: str = ""  #: Jinja template instead of the one in the file
     lora: tuple[Lora, ...] = ()  #: adapters applied from the start
     isolated: bool = False  #: runs in a process of its own: a native crash ends calls, not this process
@@ -53,6 +56,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         _require(0 < self.step_ms <= 10_000, "step_ms", "is between 0 and 10000 milliseconds")
         _require(self.queue >= 1, "queue", "holds at least one call")
         _require(self.prefix_tokens >= -1, "prefix_tokens", "is a number of tokens, or -1 for automatic")
+        if isinstance(self.speculate, int):
+            _require(1 <= self.speculate <= 16, "speculate", 'is "auto", "off", or between 1 and 16 tokens')
 
 
 class Generate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

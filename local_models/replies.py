@@ -99,4 +99,6 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     used_tokens: int = (
         0  #: tokens in the KV cache, now, of running and finished calls; those that calls share count once
     )
+    proposed_tokens: int = 0  #: tokens that were guessed and put into a step, to be found right or wrong
+    accepted_tokens: int = 0  #: those that were right
     restarts: int = 0  #: starts of a worker process after the first; 0 for an engine in this process

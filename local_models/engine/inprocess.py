@@ -18,9 +18,9 @@ from local_models.engine.growth import Growth, Room
 from local_models.engine.loop_side import DirectPost, LoopSide
 from local_models.engine.tickets import Ticket
 from local_models.errors import BadGrammar, BadOption, EngineFailed, LocalModelError, PromptTooLong
-from local_models.llama import Context, ContextShape, Sampler, Sampling
+from local_models.llama import Context, ContextShape, Sampler, Sampling, Weights
 from local_models.llama.memory import release_free_memory
-from local_models.llama.opening import OpenedModel
+from local_models.llama.opening import OpenedModel, open_model
 from local_models.llama.pairs import RerankPairs
 from local_models.llama.widths import NOT_MEASURED, known_width
 from local_models.options import Generate, LoadOptions, Lora
@@ -28,6 +28,7 @@ from local_models.prompts.gbnf import check_grammar
 from local_models.prompts.preparing import prepare
 from local_models.replies import Statistics
 from local_models.scheduling.scheduler import SchedulerLimits
+from local_models.speculation import Layout, Speculation
 
 T = TypeVar("T")
 _LONG_TEXT = 32_768  # characters; longer texts are tokenized on a thread
@@ -54,6 +55,42 @@ def sampling_of(options: Generate, grammar: str, opens: int) -> Sampling:
         bias={int(token): value for token, value in options.logit_bias.items()},
         least=_FOR_EVER if options.ignore_eos else options.min_tokens,
     )
+
+
+def _can_speculate(weights: Weights, options: LoadOptions) -> bool:
+    """Whether tokens may be proposed: not where the model cannot forget a part of a text."""
+    return options.speculate != "off" and not weights.recurrent and not weights.sliding_window
+
+
+def _speculation(
+    weights: Weights, context: Context, options: LoadOptions, draft_weights: Weights | None
+) -> Speculation | None:
+    if not _can_speculate(weights, options):
+        return None
+    draft = None
+    if draft_weights is not None:
+        from local_models.speculation.draft import DraftModel
+
+        draft = DraftModel(draft_weights, context.shape)
+    layout = Layout(unified=context.shape.unified, gap=context.most_fillers)
+    fixed = options.speculate if isinstance(options.speculate, int) else 0
+    return Speculation(layout, weights.ends, fixed, draft)
+
+
+def _open_draft(weights: Weights, options: LoadOptions) -> Weights | None:
+    """Loads the draft model, where there is one; raises `BadOption` where it does not fit."""
+    if not options.draft or not _can_speculate(weights, options):
+        return None
+    from local_models.speculation.draft import check_vocabulary
+
+    own = LoadOptions(context=options.context, gpu_layers=options.gpu_layers, sequences=1, mmap=options.mmap)
+    opened = open_model(options.draft, own, own_process=False)
+    try:
+        check_vocabulary(weights, opened.weights)
+    except BaseException:
+        opened.weights.close()
+        raise
+    return opened.weights
 
 
 def _is_sound(grammar: str) -> bool:
@@ -85,8 +122,10 @@ class InProcessBackend:
         self._pairs = RerankPairs(self._weights, self.summary.rerank_template)
         self._loop_sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
         self._loop_sides = weakref.WeakKeyDictionary()
+        self._draft_weights: Weights | None = None
         context: Context | None = None
         try:
+            self._draft_weights = _open_draft(self._weights, options)
             shape, self._growth = load_plan.shape, None
             self._width = (shape.sequences, "configured")
             if load_plan.measure:
@@ -120,12 +159,15 @@ class InProcessBackend:
                 self.summary.architecture,
                 (load_plan.threads, load_plan.most_threads),
                 self._growth,
+                _speculation(self._weights, context, options, self._draft_weights),
             )
             if options.lora:
                 self._engine.adapters([(self._adapter(lora.path), lora.scale) for lora in options.lora])
         except BaseException:
             if context is not None:
                 context.close()
+            if self._draft_weights is not None:
+                self._draft_weights.close()
             self._weights.close()
             raise
         weights = self._weights
@@ -455,9 +497,10 @@ class InProcessBackend:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the weights and the KV cache."""
+        """Bytes of the weights, of those of a draft model, and of the KV cache."""
         shape = self._engine.context.shape
-        return self._weights.size_bytes + self.summary.kv_bytes(shape.tokens, shape.kv_type)
+        draft = self._draft_weights.size_bytes if self._draft_weights is not None else 0
+        return draft + self._weights.size_bytes + self.summary.kv_bytes(shape.tokens, shape.kv_type)
 
     # --- end ---
 
@@ -491,6 +534,8 @@ class InProcessBackend:
             embedder, self._embedder = self._embedder, None
             if embedder is not None:
                 embedder.close()
+            if self._draft_weights is not None:
+                self._draft_weights.close()
             self._weights.close()
             release_free_memory()
             self._closed.set()
