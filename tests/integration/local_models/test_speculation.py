@@ -109,15 +109,12 @@ def chi_square(found: dict[tuple[int, ...], int], expected: dict[tuple[int, ...]
 
 async def test_the_distribution_of_answers_is_the_same() -> None:
     """Other seeds on both sides, so that only the distributions can be equal; the last tokens vary, as they should."""
-    prompt = "ab ab ab ab ab ac ab ab"
+    prompt, how = "abababbabaab", {"grammar": "root ::= [ab]{6}", "top_k": 0, "top_p": 1.0, "min_p": 0.0}
     counted: list[dict[tuple[int, ...], int]] = []
     for speculate, seeds in (("off", range(600)), (3, range(1000, 1600))):
         async with opened(speculate=speculate, sequences=8) as model:
             replies = await asyncio.gather(
-                *(
-                    model.complete(prompt, max_tokens=4, temperature=1.3, top_k=6, top_p=1.0, min_p=0.0, seed=seed)
-                    for seed in seeds
-                )
+                *(model.complete(prompt, max_tokens=8, temperature=7.0, seed=seed, **how) for seed in seeds)
             )
             accepted = (await model.statistics()).accepted_tokens
         found: dict[tuple[int, ...], int] = {}
@@ -237,7 +234,7 @@ async def test_a_draft_model_writes_ahead_for_all_calls_together(layout: str, mo
 
     monkeypatch.setattr(draft_module.DraftModel, "_compute", counted)
     pool = 4096 if layout == "unified" else 0
-    questions = [f"Count from {n} to {n + 9}." for n in range(4)] + ["word " * 120 + "Count from 1 to 9."]
+    questions = [f"Count from {n} to {n + 9}." for n in range(4)] + ["word " * 70 + "Count from 1 to 9."]
 
     async def counts(model: LocalModel) -> list[tuple[Any, ...]]:
         calls = (model.chat(user(question), temperature=0, max_tokens=40) for question in questions)
