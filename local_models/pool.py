@@ -105,8 +105,12 @@ class ModelPool:
             from local_models.llama.sizing import machine, plan
 
         summary = known_facts(str(find(source))).summary
-        load_plan = plan(summary, self._options_of(name), machine())
-        return summary.file_bytes, load_plan.first_kv_bytes
+        options = self._options_of(name)
+        load_plan, drafting = plan(summary, options, machine()), 0
+        if options.draft:
+            draft = known_facts(str(find(options.draft))).summary
+            drafting = draft.memory_bytes(load_plan.shape.tokens, options.kv_type)
+        return summary.file_bytes + drafting, load_plan.first_kv_bytes
 
     def _source(self, name: str) -> str:
         """The file that has this name here, or the name itself."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16)
 MOST = LENGTHS[-1]  # proposed tokens of a call in a step
+WIDE, WIDE_LENGTHS = 16, (1, 3, 7)  # calls from which on only these are tried: to choose takes time for each call
 WORTH = 1.03  # least gain over a step without proposals
 LEAST_RATES = (0.0, 0.5, 0.8)  # calls with worse proposals have none in the step
 TRIAL_RATE = 0.7  # least rate of a proposal for which a size of a pass is tried that was not measured
@@ -102,16 +103,18 @@ def choose(
     layout: Layout,
     seconds: Callable[[int], float],
     known: Callable[[int], bool],
+    beside: float = 0.0,
 ) -> Choice | None:
     """Returns what to propose, with at most `room` tokens in all; None: nothing, as that is fastest.
 
-    `seconds` estimates a pass by its number of tokens, `known` says whether that was measured.
+    `seconds` estimates a pass by its number of tokens, `known` says whether that was measured. `beside` are the seconds
+    of a step with proposals beside its passes.
     """
     slots = [offer.slot for offer in offers]
     best_rate = WORTH * len(offers) / max(sum(map(seconds, layout.plain_passes(slots))), 1e-9)
     best: Choice | None = None
     tried: set[tuple[int, ...]] = set()
-    for length in LENGTHS:
+    for length in LENGTHS if len(offers) < WIDE else WIDE_LENGTHS:
         for least in LEAST_RATES:
             lengths = [min(length, offer.most) if offer.rate >= least else 0 for offer in offers]
             if tuple(lengths) in tried or not any(lengths):
@@ -129,7 +132,7 @@ def choose(
                 passes = passes_of(slots, [1 + count for count in shape], layout.unified)
                 if not _may_try(max(shape), certain) and not all(map(known, passes)):
                     continue
-                rate = tokens / max(sum(map(seconds, passes)) + drafting, 1e-9)
+                rate = tokens / max(sum(map(seconds, passes)) + drafting + beside, 1e-9)
                 if rate > best_rate:
                     best_rate, best = rate, Choice(lengths, filled)
     return best

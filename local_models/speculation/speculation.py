@@ -83,7 +83,7 @@ class Speculation:
         if not any(offer.most for offer in offers):
             return None
         if not self._fixed:
-            return choose(offers, spare, self._layout, self._cost.seconds, self._cost.known)
+            return choose(offers, spare, self._layout, self._cost.seconds, self._cost.known, self._look_seconds)
         each = min(self._fixed, spare // len(offers))
         lengths = [min(each, offer.most) for offer in offers]
         return Choice(lengths) if any(lengths) else None

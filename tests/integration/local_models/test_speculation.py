@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.local_peers.random_models import Shape, make
 from benchmarks.local_peers.random_models import model as random_model
-from local_models import BadOption, LoadOptions, LocalModel
+from local_models import BadOption, LoadOptions, LocalModel, ModelPool
 from local_models.engine.inprocess import InProcessBackend
 from local_models.replies import Reply
 from local_models.scheduling.scheduler import StepPlan
@@ -248,6 +248,21 @@ async def test_a_draft_model_writes_ahead_for_all_calls_together(layout: str, mo
         found = await model.statistics()
     assert max(widths) > 1
     assert found.accepted_tokens > 0.6 * found.proposed_tokens > 0
+
+
+async def test_a_draft_model_works_in_a_process_of_its_own_and_counts_in_a_pool() -> None:
+    question, draft = user(PROMPTS[0]), {"speculate": 4, "draft": "tiny"}
+    async with opened(speculate="off") as model:
+        expected = said(await model.chat(question, temperature=0))
+    async with opened(isolated=True, **draft) as model:
+        assert said(await model.chat(question, temperature=0)) == expected
+        assert (await model.statistics()).accepted_tokens > 0
+    sizes = []
+    for options in ({"speculate": "off"}, draft):
+        async with ModelPool(1 << 30, LoadOptions(threads=1, sequences=2, context=256, **options)) as pool:
+            async with pool.use("tiny"):
+                sizes.append(pool.used_bytes)
+    assert sizes[1] - sizes[0] > TINY.stat().st_size
 
 
 async def test_a_poor_draft_model_changes_nothing(tmp_path: Path) -> None:
