@@ -124,8 +124,13 @@ class ModelPool:
             from local_models.llama.sizing import machine, plan
 
         summary = known_facts(str(find(source))).summary
-        load_plan = plan(summary, self._options_of(name), machine())
-        return summary.file_bytes + self._options_of(name).cache_bytes, load_plan.first_kv_bytes
+        options = self._options_of(name)
+        load_plan, drafting = plan(summary, options, machine()), 0
+        if options.draft:
+            draft = known_facts(str(find(options.draft))).summary
+            tokens = load_plan.first_kv_bytes // max(summary.kv_bytes(1, options.kv_type), 1)
+            drafting = draft.memory_bytes(tokens, options.kv_type)
+        return summary.file_bytes + options.cache_bytes + drafting, load_plan.first_kv_bytes
 
     def _source(self, name: str) -> str:
         """The file that has this name here, or the name itself."""
