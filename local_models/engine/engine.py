@@ -295,6 +295,7 @@ class Engine:
             room=min(options.max_tokens, self.limits.slot_tokens - len(ticket.tokens)),
             agent=options.agent,
             priority=options.priority,
+            seeded=options.seed is not None,
         )
         try:
             if ticket.sampler is None and not ticket.sampling.plain_greedy:

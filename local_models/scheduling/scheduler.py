@@ -73,6 +73,7 @@ class ScheduledCall:
     spent: int = 0  # tokens computed or written
     leader: "ScheduledCall | None" = None  # running call that reads the beginning which this call waits to copy
     share: int = 0  # tokens of that beginning
+    seeded: bool = False  # a seed was given: while it runs alone, it is answered the same each time
     restoring: int = 0  # tokens that are being restored from outside the KV cache, for which the call waits
 
     @property

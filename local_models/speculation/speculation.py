@@ -63,6 +63,8 @@ class Speculation:
             call = row.call
             guess.make(call.tokens, self._ends)
             space = max(min(call.room - call.written - 1, MOST), 0)
+            if call.seeded and not self._fixed:  # scores of a wider step are rounded otherwise
+                space = 0
             offers.append(Offer(call.slot, space, min(len(guess.tokens), space), guess.rate))
         if self._draft is not None:
             offers = self._offer_drafts(self._draft, rows, guesses, offers)
