@@ -5,7 +5,8 @@ To clear the KV cache takes half a second a GiB, and most programs have one call
 loaded with few and short sequences. It gets more once calls wait for one, or once the text of a finished call had to go
 for another call; and longer ones, of twice the length, once a call needs them. How many there may be is measured when
 they are first needed, on the engine's thread, unless this machine has measured the file before. Longer sequences are
-fewer, where the memory that is meant for the cache would not do. Memory is claimed before it is taken: for a moment
+fewer, where the memory that is meant for the cache would not do; they get shorter again where calls wait for a place
+and none of them needs so much. Memory is claimed before it is taken: for a moment
 both caches are there. A claim that is refused is made again later.
 """
 
@@ -25,6 +26,7 @@ from local_models.machine import available_bytes
 
 logger = logging.getLogger("local_models")
 CLAIM_AGAIN = 5.0  # seconds between a claim of memory that was refused and the next
+SHORTEN_AGAIN = 5.0  # seconds between two changes of the length, where the second one makes it shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Growth:
         self._slots = self._count = 0  # sequences of the present context, and of the one that is made
         self._length = room.shape.tokens // room.shape.sequences  # tokens of a sequence of the present context
         self._longer = self._length  # the same of the context that is made
+        self._first = self._length  # the same at load
+        self._shortens_again = 0.0  # time from which on sequences may get shorter
         self._claims_again = 0.0  # time of the next claim, after one that was refused
         self.longest = room.longest or self._length
         """Tokens that a sequence may have."""
@@ -88,6 +92,25 @@ class Growth:
     def may_lengthen(self) -> bool:
         """Whether sequences may get longer, as far as is known now."""
         return self._length < self.longest and time.monotonic() >= self._claims_again
+
+    def may_shorten(self, slots: int) -> bool:
+        """Whether shorter sequences could be more than the `slots` that there are."""
+        possible = self._thread is None and not self._room.fixed and slots < self._most_of(self._first)
+        return possible and self._length > self._first and time.monotonic() >= self._shortens_again
+
+    def shorten(
+        self, slots: int, needed: int, length: int, adopt: Callable[[Context], None], refused: Callable[[], None]
+    ) -> None:
+        """Begins to make a context with more and shorter sequences, of at least `length` tokens, for the calls that
+        wait."""
+        self._shortens_again = time.monotonic() + SHORTEN_AGAIN
+        shorter = self._first
+        while shorter < length:
+            shorter = min(2 * shorter, self.longest)
+        most = self._most_of(shorter)
+        if shorter < self._length and most > slots:
+            self._longer = shorter
+            self._begin(slots, min(needed, most), adopt, refused)
 
     def _most_of(self, length: int) -> int:
         """The most sequences of a length."""
@@ -177,8 +200,16 @@ class Growth:
 
     def adopted(self) -> None:
         """Lets the context grow again later. The one before is closed by now."""
+        if self._longer != self._length:
+            self._shortens_again = time.monotonic() + SHORTEN_AGAIN
         self._length = self._longer
         self._claim(self._count * self._length)
+        self._thread = None
+
+    def put_off(self) -> None:
+        """Notes that the other context is not wanted any more, and is closed: another one may be made later."""
+        self._longer = self._length
+        self._claim(self._slots * self._length)
         self._thread = None
 
     def declined(self) -> None:
