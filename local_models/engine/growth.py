@@ -43,10 +43,10 @@ class Room:
 
 
 class Growth:
-    """Decides when a context gets wider, and makes the wider one.
+    """Decides when another context is needed, with more or longer sequences, and makes it.
 
-    All but the making is on the engine's thread. One context is made at a time: until it is `adopted` or `declined`
-    there is no other. Where there is no memory for it, the present context stays.
+    All but the making is on the engine's thread. One context is made at a time: until it is `adopted`, `put_off` or
+    `declined` there is no other. Where there is no memory for it, the present context stays.
     """
 
     def __init__(self, weights: Weights, room: Room) -> None:
@@ -56,7 +56,7 @@ class Growth:
         self._displaced = 0
         self._slots = self._count = 0  # sequences of the present context, and of the one that is made
         self._length = room.shape.tokens // room.shape.sequences  # tokens of a sequence of the present context
-        self._longer = self._length  # the same of the context that is made
+        self._next_length = self._length  # the same of the one that is made
         self._first = self._length  # the same at load
         self._shortens_again = 0.0  # time from which on sequences may get shorter
         self._claims_again = 0.0  # time of the next claim, after one that was refused
@@ -109,7 +109,7 @@ class Growth:
             shorter = min(2 * shorter, self.longest)
         most = self._most_of(shorter)
         if shorter < self._length and most > slots:
-            self._longer = shorter
+            self._next_length = shorter
             self._begin(slots, min(needed, most), adopt, refused)
 
     def _most_of(self, length: int) -> int:
@@ -123,7 +123,7 @@ class Growth:
         longer = self._length
         while longer < min(length, self.longest):
             longer = min(2 * longer, self.longest)
-        self._longer = longer
+        self._next_length = longer
         self._begin(slots, min(slots, self._most_of(longer)), adopt, refused)
 
     def _widen(
@@ -155,7 +155,7 @@ class Growth:
         self._thread.start()
 
     def _make(self, adopt: Callable[[Context], None], refused: Callable[[], None]) -> None:
-        count, tokens = self._count, self._count * self._longer
+        count, tokens = self._count, self._count * self._next_length
         more = tokens * self._room.token_bytes
         if more > available_bytes() or not self._claim(self._slots * self._length + tokens):
             self._wait_for_room(more)
@@ -186,9 +186,9 @@ class Growth:
                 self._length,
                 more >> 20,
                 self._count,
-                self._longer,
+                self._next_length,
             )
-        self._longer = self._length
+        self._next_length = self._length
         self._claims_again = time.monotonic() + CLAIM_AGAIN
         self._thread = None
 
@@ -200,15 +200,15 @@ class Growth:
 
     def adopted(self) -> None:
         """Lets the context grow again later. The one before is closed by now."""
-        if self._longer != self._length:
+        if self._next_length != self._length:
             self._shortens_again = time.monotonic() + SHORTEN_AGAIN
-        self._length = self._longer
+        self._length = self._next_length
         self._claim(self._count * self._length)
         self._thread = None
 
     def put_off(self) -> None:
         """Notes that the other context is not wanted any more, and is closed: another one may be made later."""
-        self._longer = self._length
+        self._next_length = self._length
         self._claim(self._slots * self._length)
         self._thread = None
 
