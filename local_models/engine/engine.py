@@ -453,7 +453,11 @@ class Engine:
         scheduler, long = self.scheduler, self._long
         needed, length = scheduler.running + scheduler.waiting + len(long), long.needed()
         displaced = scheduler.counts.displaced
-        growth.consider(scheduler.limits.slots, needed, displaced, self._offer, length, self._go_on_as_it_is)
+        slots = scheduler.limits.slots
+        growth.consider(slots, needed, displaced, self._offer, length, self._go_on_as_it_is)
+        if needed > slots and not length and growth.may_shorten(slots):
+            longest = max(self._long.length(ticket, call) for call, ticket in self._tickets.items())
+            growth.shorten(slots, needed, longest, self._offer, self._go_on_as_it_is)
         if growth.making:
             self.context.use_threads(self._few)
 
@@ -482,12 +486,16 @@ class Engine:
             elif waits and self._lacks_length(self._long.length(ticket, call)):
                 self._wait_for_length(ticket)
             else:
-                call.room = min(self._long.most(ticket), self.limits.slot_tokens - call.prompt)
+                call.room = self._room_of(ticket, call)
                 if call.written >= call.room:
                     self._finish(ticket, "length")
                 else:
                     self._tickets[call] = ticket
                     self.scheduler.resume(call)
+
+    def _room_of(self, ticket: Ticket, call: ScheduledCall) -> int:
+        """Returns the most tokens that a call may write in a sequence as long as they are now."""
+        return min(self._long.most(ticket), self.limits.slot_tokens - call.prompt)
 
     def _offer(self, wider: Context) -> None:
         """Takes a wider context from the thread that made it; raises the error of `require_open`."""
@@ -502,11 +510,17 @@ class Engine:
             wider.close()
             return
         narrow, slots, growth = self.context, self.scheduler.limits.slots, self._growth
+        if any(len(call.tokens) >= wider.sequence_tokens for call in self._tickets):  # longer since it was begun
+            wider.close()
+            if growth is not None:
+                growth.put_off()
+            return
         try:
             if self._adapters:
                 wider.adapters(self._adapters)
             wider.use_threads(self._threads.threads if self._threads is not None else narrow.threads)
-            stay = range(min(slots, wider.shape.sequences))
+            self.scheduler.evict_longer(wider.sequence_tokens)
+            stay = [slot for slot in range(min(slots, wider.shape.sequences)) if self.scheduler.holds(slot)]
             taken = all(wider.take_over(narrow, slot) for slot in stay if narrow.length(slot))
         except LocalModelError as error:
             wider.close()
@@ -525,6 +539,8 @@ class Engine:
         narrow.close()
         self.scheduler.reshape(wider.shape.sequences, min(wider.sequence_tokens, self._long.longest))
         self.limits = self.scheduler.limits
+        for call, ticket in self._tickets.items():
+            call.room = self._room_of(ticket, call)
         if growth is not None:
             growth.adopted()
         self._resume_long(waits=True)

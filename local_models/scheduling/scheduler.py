@@ -293,6 +293,17 @@ class Scheduler:
         self.limits = replace(before, slots=slots, slot_tokens=slot_tokens, pool_tokens=slots * slot_tokens)
         self._idle |= dict.fromkeys(range(before.slots, slots), 0)
 
+    def evict_longer(self, tokens: int) -> None:
+        """Drops the kept texts that have more than so many tokens."""
+        for slot, kept in self._idle.items():
+            if kept > tokens:
+                self.counts.evicted_tokens += kept
+                self._clear_slot(slot)
+
+    def holds(self, slot: int) -> bool:
+        """Whether a slot has computed tokens."""
+        return self._computed_tokens(slot) > 0
+
     def resume(self, call: ScheduledCall) -> None:
         """Adds a call again that `finish` took out before its end: it goes on where it was. The queue takes it."""
         self._arrivals += 1

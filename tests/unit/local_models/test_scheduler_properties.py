@@ -132,6 +132,14 @@ def test_every_call_ends_with_its_own_text(
             ended += 1
         if rng.random() < 0.01:
             scheduler.start_over()
+        if not limits.unified and rng.random() < 0.03:  # another cache, with more or fewer, and longer, sequences
+            scheduler.reshape(rng.randint(1, 6), limits.slot_tokens + rng.randint(0, 9))
+            kv.limits = scheduler.limits
+            kv.slots = {slot: held for slot, held in kv.slots.items() if slot < kv.limits.slots}
+        if alive and rng.random() < 0.03:  # a call that waits for that
+            held = rng.choice(alive)
+            scheduler.finish(held)
+            scheduler.resume(held)
         for call in kv.run(scheduler, budget):
             scheduler.write(call, 7 + call.written)
             if call.written >= call.room:
