@@ -8,6 +8,7 @@ from local_models.errors import BadOption
 
 KvLayout = Literal["auto", "split", "unified"]
 KvType = Literal["f16", "q8_0"]
+GpuSplit = Literal["layer", "row", "none"]
 FREE = ("auto", "none")  # the choices of a tool that force nothing
 
 
@@ -33,7 +34,9 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     kv_type: KvType = "f16"  #: type of the numbers in the KV cache; "q8_0" takes half the memory
     batch: int = 512  #: most tokens in one step, 8 to 8192
     threads: int = 0  #: threads that compute
-    gpu_layers: int | Literal["auto"] = "auto"  #: layers of the model that a GPU computes
+    gpu_layers: int | Literal["auto"] = "auto"  #: layers of the model that a GPU computes; -1: all
+    gpu_split: GpuSplit = "layer"  #: how several GPUs share it: by "layer", or "row" of each matrix; "none": only one
+    gpu_shares: tuple[float, ...] = ()  #: part of it that each GPU has, such as (3, 1); empty: by their free memory
     #: milliseconds that a step with running streams aims at (or 2.5 times what they take alone): long prompts wait
     step_ms: float = 20.0
     queue: int = 4096  #: waiting calls; one more gets `Overloaded`
@@ -51,6 +54,11 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         _require(self.sequences <= 256, "sequences", "is at most 256, the limit of llama.cpp; more callers queue")
         _require(8 <= self.batch <= 8192, "batch", "is between 8 and 8192 tokens")
         _require(0 < self.step_ms <= 10_000, "step_ms", "is between 0 and 10000 milliseconds")
+        _require(self.gpu_layers == "auto" or self.gpu_layers >= -1, "gpu_layers", 'is a count, -1 for all, or "auto"')
+        shares = self.gpu_shares
+        _require(all(share >= 0 for share in shares), "gpu_shares", "are 0 or more")
+        _require(not shares or sum(shares) > 0, "gpu_shares", "are not all 0")
+        _require(not shares or self.gpu_split != "none", "gpu_shares", 'are for `gpu_split` "layer" or "row"')
         _require(self.queue >= 1, "queue", "holds at least one call")
         _require(self.prefix_tokens >= -1, "prefix_tokens", "is a number of tokens, or -1 for automatic")
 

@@ -11,7 +11,7 @@ from local_models.options import LoadOptions
 LONGEST_DEFAULT_CONTEXT = 4096
 DEFAULT_SEQUENCES = 4
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
-_ONLY_GGUF = ("pool", "layout", "kv_type", "gpu_layers", "lora")
+_ONLY_GGUF = ("pool", "layout", "kv_type", "gpu_layers", "gpu_split", "gpu_shares", "lora")
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
