@@ -1,8 +1,8 @@
 """Run all three modes: 512 agents, an endpoint over HTTP/2, a crash, a local model, and how long each mode takes.
 
 It needs no key, no network and no GPU. The HTTP/2 requests stay on this machine: their figure leaves out the network
-and the model's own time, and says so. The model is SmolLM2 where it was pulled, and else the small one that is always
-there. What needs no model comes first: llama.cpp may still be compiling.
+and the model's own time, and says so. Where SmolLM2 was pulled, it answers a question too. What needs no model comes
+first: llama.cpp may still be compiling.
 """
 
 import asyncio
@@ -135,9 +135,10 @@ async def run(console: Console) -> None:
 
         console.print(f"\n[bold]4. {THINKERS} agents think at once, with one local model[/bold]")
         await ready(console)
-        model = await _think(console, orc)
-        question = "What is 21 + 34?" if model == SMALL else "What is the capital of France?"
-        await _asked(console, person, question, "the endpoint, an agent and the model")
+        await _think(console, orc)
+        await _asked(console, person, "What is 21 + 34?", "the endpoint, an agent and the model")
+        if REAL in files.paths():
+            await _real(console, orc, person)
 
         console.print("\n[bold]5. what each mode takes[/bold]")
         with console.status("measuring"):
@@ -150,19 +151,30 @@ async def run(console: Console) -> None:
                 console.print(f"   a real model for the next time: {known.advice}")
 
 
-async def _think(console: Console, orc: Orchestrator) -> str:
-    """Load a model, and have agents ask it all at once; return its name."""
-    model = REAL if REAL in files.paths() else SMALL
-    with console.status(f"loading {model} into a process of its own"):
-        await orc.model(model, name="brain")
+async def _think(console: Console, orc: Orchestrator) -> None:
+    """Load the small model, and have agents ask it all at once."""
+    with console.status("loading the model into a process of its own"):
+        await orc.model(SMALL, name="brain")
         thinkers = await orc.spawn(Thinker, THINKERS, name="thinker")
     started = time.perf_counter()
     with console.status("thinking"):
         recalled = await thinkers.gather(Thinker.recall, within=120)
     seconds = time.perf_counter() - started
     right = sum(recalled.values.values())
-    console.print(f"   {model}: {right} of {THINKERS} recalled the secret in their own prompt, all in {seconds:.2f} s")
-    return model
+    console.print(f"   {right} of {THINKERS} recalled the secret in their own prompt, all in {seconds:.2f} s")
+
+
+async def _real(console: Console, orc: Orchestrator, person: LLMConnection) -> None:
+    """Have a real model beside the small one, and ask it over HTTP/2."""
+    with console.status(f"loading {REAL} into a process of its own"):
+        await orc.model(REAL, name=REAL)
+    question = "What is the capital of France, and what is it known for? Answer in two sentences."
+    started = time.perf_counter()
+    with console.status("asking"):
+        reply = await person.chat_completion(request_to(REAL, question, tokens=64))
+    seconds = time.perf_counter() - started
+    console.print(f"   {REAL}: {question} [italic]{reply.content.strip()}[/italic]")
+    console.print(f"   {reply.usage.completion_tokens} tokens in {seconds:.2f} s, with the prompt before them")
 
 
 async def _asked(console: Console, person: LLMConnection, question: str, through: str) -> None:

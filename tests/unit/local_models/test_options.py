@@ -30,6 +30,10 @@ def summary() -> Summary:
         {"step_ms": 0},
         {"queue": 0},
         {"prefix_tokens": -2},
+        {"gpu_layers": -2},
+        {"gpu_shares": (-1.0, 1.0)},
+        {"gpu_shares": (0.0, 0.0)},
+        {"gpu_shares": (1.0,), "gpu_split": "none"},
     ],
 )
 def test_load_options_that_cannot_be_right_are_named(wrong: dict[str, Any]) -> None:
