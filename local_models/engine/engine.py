@@ -520,7 +520,7 @@ class Engine:
                 wider.adapters(self._adapters)
             wider.use_threads(self._threads.threads if self._threads is not None else narrow.threads)
             self.scheduler.evict_longer(wider.sequence_tokens)
-            stay = [slot for slot in range(min(slots, wider.shape.sequences)) if self.scheduler.holds(slot)]
+            stay = [slot for slot in range(min(slots, wider.shape.sequences)) if self.scheduler.holds_any(slot)]
             taken = all(wider.take_over(narrow, slot) for slot in stay if narrow.length(slot))
         except LocalModelError as error:
             wider.close()

@@ -300,7 +300,7 @@ class Scheduler:
                 self.counts.evicted_tokens += kept
                 self._clear_slot(slot)
 
-    def holds(self, slot: int) -> bool:
+    def holds_any(self, slot: int) -> bool:
         """Whether a slot has computed tokens."""
         return self._computed_tokens(slot) > 0
 
