@@ -106,7 +106,9 @@ class ModelPool:
 
         summary = known_facts(str(find(source))).summary
         load_plan = plan(summary, self._options_of(name), machine())
-        return summary.file_bytes, load_plan.first_kv_bytes
+        projector = self._options_of(name).projector
+        more = find(projector).stat().st_size if projector else 0
+        return summary.file_bytes + more, load_plan.first_kv_bytes
 
     def _source(self, name: str) -> str:
         """The file that has this name here, or the name itself."""

@@ -1,4 +1,4 @@
-"""A projector of random weights in GGUF, as LLaVA has one: a vision transformer and two layers behind it."""
+"""Projectors of random weights in GGUF: a vision transformer, and what makes rows of a text model of its patches."""
 
 from pathlib import Path
 
@@ -13,8 +13,9 @@ PATCHES = (SIZE // PATCH) ** 2  # tokens of an image
 Floats = NDArray[np.float32]
 
 
-def make_projector(path: Path, text_width: int, seed: int = 1) -> Path:
-    """Writes a projector for a model whose embeddings are `text_width` wide."""
+def make_projector(path: Path, text_width: int, kind: str = "mlp", seed: int = 1) -> Path:
+    """Writes a projector for a model whose embeddings are `text_width` wide. Of kind `mlp` it is as LLaVA has one; of
+    kind `gemma3` four patches become a row, rows see each other, and stand between texts that mark them."""
     random = np.random.default_rng(seed)
 
     def weights(*shape: int) -> Floats:
@@ -27,14 +28,16 @@ def make_projector(path: Path, text_width: int, seed: int = 1) -> Path:
         return {f"{name}.weight": np.ones(WIDTH, np.float32), f"{name}.bias": np.zeros(WIDTH, np.float32)}
 
     tensors = {
-        "v.class_embd": weights(WIDTH),
         "v.patch_embd.weight": weights(WIDTH, 3, PATCH, PATCH),
-        "v.position_embd.weight": weights(PATCHES + 1, WIDTH),
-        **norm("v.pre_ln"),
+        "v.position_embd.weight": weights(PATCHES + (kind == "mlp"), WIDTH),
         **norm("v.post_ln"),
-        **linear("mm.0", text_width, WIDTH),
-        **linear("mm.2", text_width, text_width),
     }
+    if kind == "mlp":
+        tensors |= {"v.class_embd": weights(WIDTH)} | norm("v.pre_ln")
+        tensors |= linear("mm.0", text_width, WIDTH) | linear("mm.2", text_width, text_width)
+    else:
+        tensors["mm.input_projection.weight"] = weights(WIDTH, text_width)
+        tensors["mm.soft_emb_norm.weight"] = np.ones(WIDTH, np.float32)
     for layer in range(LAYERS):
         block = f"v.blk.{layer}"
         for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
@@ -47,7 +50,7 @@ def make_projector(path: Path, text_width: int, seed: int = 1) -> Path:
         "general.name": "random projector",
         "general.file_type": 0,
         "clip.has_vision_encoder": True,
-        "clip.projector_type": "mlp",
+        "clip.projector_type": kind,
         "clip.use_gelu": True,
         "clip.vision.image_size": SIZE,
         "clip.vision.patch_size": PATCH,
@@ -57,6 +60,7 @@ def make_projector(path: Path, text_width: int, seed: int = 1) -> Path:
         "clip.vision.projection_dim": text_width,
         "clip.vision.attention.head_count": 4,
         "clip.vision.attention.layer_norm_epsilon": 1e-5,
+        "clip.vision.projector.scale_factor": 2,
         "clip.vision.image_mean": [0.5, 0.5, 0.5],
         "clip.vision.image_std": [0.5, 0.5, 0.5],
     }
