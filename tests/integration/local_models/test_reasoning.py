@@ -95,7 +95,7 @@ async def test_a_template_says_whether_and_of_what_a_model_reasons(folder: Path)
     async with opened(path) as model:
         plain = [{key: text for key, text in message.items() if key != "reasoning_content"} for message in told]
         assert await model.count(told) == await model.count(plain), "of turns before the last question it is left out"
-        parts = model._template.render(told[:2])
+        parts = model._requests.template.render(told[:2])
         assert "a thought <" in "".join(parts)
         assert any(part.endswith("thought <") for part in parts), "its marks are text"
         without = await model.count(told, thinking=False)
