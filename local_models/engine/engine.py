@@ -20,7 +20,7 @@ from typing import Any
 from local_models.engine.batching import drop_fillers, fill_batch, token_score
 from local_models.engine.growth import Growth
 from local_models.engine.handover import Handover
-from local_models.engine.images import ImageAt, image_rows
+from local_models.engine.images import ImageAt, image_rows, lag_at
 from local_models.engine.pace import CHECK, PrefillPace, ThreadPace
 from local_models.engine.stretch import Stretch
 from local_models.engine.text import AnswerText
@@ -29,10 +29,20 @@ from local_models.errors import DeadlineExceeded, EngineFailed, LocalModelError,
 from local_models.llama import Context, Floats, Sampler, Weights
 from local_models.llama.other_programs import seconds_of_other_programs
 from local_models.replies import Finish, Piece
-from local_models.scheduling.scheduler import Copy, QueueFull, Row, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
+from local_models.scheduling.scheduler import (
+    Copy,
+    Keep,
+    QueueFull,
+    Row,
+    ScheduledCall,
+    Scheduler,
+    SchedulerLimits,
+    StepPlan,
+)
 
 logger = logging.getLogger("local_models")
 EXIT_SECONDS = 10.0  # longest wait for a step in progress when the program ends
+MOST_LAGS = 4096  # images that are remembered, before those in no slot are forgotten
 _running: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
@@ -93,6 +103,7 @@ class Engine:
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._tickets: dict[ScheduledCall, Ticket] = {}
         self._images: dict[ScheduledCall, Sequence[ImageAt]] = {}  # of calls that have some
+        self._lags: dict[int, int] = {}  # last row of an image -> positions that it takes less than rows
         self._deadlines: list[tuple[float, int, Ticket]] = []
         self._ticket_numbers = itertools.count()
         self._jobs: deque[Job] = deque()
@@ -291,6 +302,10 @@ class Engine:
         self._tickets[call] = ticket
         if ticket.images:
             self._images[call] = ticket.images
+            if len(self._lags) > MOST_LAGS:
+                held = {token for slot in range(self.limits.slots) for token in self.scheduler.text(slot)}
+                self._lags = {last: lag for last, lag in self._lags.items() if last in held}
+            self._lags |= {image.rows.stand_ins[-1]: image.rows.lag for image in ticket.images if image.rows.lag}
         self.totals.prompt_tokens += len(ticket.tokens)
         heapq.heappush(self._deadlines, (ticket.deadline, next(self._ticket_numbers), ticket))
 
@@ -326,7 +341,7 @@ class Engine:
         for edit in step.edits:
             if isinstance(edit, Copy):
                 self.context.copy(edit.source, edit.target)
-            elif not self.context.keep(edit.slot, edit.length) and edit.length:
+            elif not self.context.keep(edit.slot, self._position(edit)) and edit.length:
                 raise EngineFailed("this model cannot forget a part of a text; load it again")
         if step.seated:
             now = time.monotonic()
@@ -337,9 +352,13 @@ class Engine:
             self._finish(self._tickets[call], "length")
         if not step.rows or step.full:
             return
-        if self._images and (pictured := image_rows(step, self._images)):
-            self._run_image_step(step, pictured)
-            return
+        if self._images:
+            pictured = image_rows(step, self._images)
+            for row in step.rows:
+                row.call.lag = lag_at(self._images.get(row.call, ()), row.start)
+            if pictured:
+                self._run_image_step(step, pictured)
+                return
         last, fillers = fill_batch(self.context, step)
         decoding = time.perf_counter()
         if decoding >= self._next_look:
@@ -366,20 +385,29 @@ class Engine:
         if code == 0 and not self._jobs and self._commands.empty():
             self._run_stretch(step)
 
+    def _position(self, edit: Keep) -> int:
+        """The position behind the tokens that a slot keeps."""
+        if not self._lags or not edit.length:
+            return edit.length
+        kept = self.scheduler.text(edit.slot)[: edit.length]
+        return edit.length - sum([self._lags.get(token, 0) for token in kept if token < 0])
+
     def _run_image_step(self, step: StepPlan, pictured: Sequence[tuple[Row, ImageAt]]) -> None:
         """Runs the rows of images of a step, and nothing else of it: the rest is planned again."""
         step.rows, code = [row for row, _ in pictured], 0
         started = time.perf_counter()
         for row, image in pictured:
-            rows = image.rows.rows[row.start - image.start :]
-            code = self.context.decode_rows(row.call.slot, row.start, rows, causal=image.rows.causal)
+            rows, at = image.rows, row.start - image.start
+            start = row.start if rows.places is None else image.start - row.call.lag
+            places = None if rows.places is None else rows.places[:, at:]
+            code = self.context.decode_rows(row.call.slot, start, rows.rows[at:], causal=rows.causal, places=places)
             if code:
                 break
         if code == 0:
             self.scheduler.commit(step)
         elif code == 1:
             for row, _ in pictured:
-                self.context.keep(row.call.slot, row.start)
+                self.context.keep(row.call.slot, row.start - row.call.lag)
             self.scheduler.no_room(step)
             for call in step.full:
                 self._finish(self._tickets[call], "length")
@@ -570,7 +598,7 @@ class Engine:
             self.context.keep(edit.slot, edit.length)
         if slot < 0:
             return False
-        if self.context.restore(slot, state) and self.context.length(slot) == len(tokens):
+        if self.context.restore(slot, state) and self.context.length(slot) == self._position(Keep(slot, len(tokens))):
             return True
         self.scheduler.disown(slot)
         return False

@@ -24,6 +24,11 @@ class ImageAt(NamedTuple):
         return self.start + len(self.rows.stand_ins)
 
 
+def lag_at(images: Sequence[ImageAt], place: int) -> int:
+    """Returns how many positions less than tokens a call takes up to a place in its prompt."""
+    return sum(image.rows.lag for image in images if image.end <= place)
+
+
 def add_image(tokens: list[int], images: list[ImageAt], pieces: Pieces) -> None:
     """Adds what an image is to a prompt."""
     for piece in pieces:

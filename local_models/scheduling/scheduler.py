@@ -73,6 +73,7 @@ class ScheduledCall:
     spent: int = 0  # tokens computed or written
     leader: "ScheduledCall | None" = None  # running call that reads the beginning which this call waits to copy
     share: int = 0  # tokens of that beginning
+    lag: int = 0  # positions that it takes less than tokens so far, as rows of images may share one; set by the engine
 
     @property
     def left(self) -> int:
@@ -319,6 +320,10 @@ class Scheduler:
         shared = self._trie.shared(tokens)
         best = max((slot for slot in shared if slot in self._idle), key=lambda slot: shared[slot], default=-1)
         return best, self._trie.text(best)
+
+    def text(self, slot: int) -> tuple[int, ...]:
+        """Returns the tokens that a slot holds, or that its call is about to read."""
+        return self._trie.text(slot)
 
     def _computed_tokens(self, slot: int) -> int:
         call = self._running.get(slot)
