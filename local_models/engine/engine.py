@@ -20,7 +20,7 @@ from typing import Any
 from local_models.engine.batching import drop_fillers, fill_batch, token_score
 from local_models.engine.growth import Growth
 from local_models.engine.handover import Handover
-from local_models.engine.images import ImageAt, image_rows, lag_at
+from local_models.engine.images import ImageAt, lag_at, take_image
 from local_models.engine.pace import CHECK, PrefillPace, ThreadPace
 from local_models.engine.stretch import Stretch
 from local_models.engine.text import AnswerText
@@ -352,13 +352,12 @@ class Engine:
             self._finish(self._tickets[call], "length")
         if not step.rows or step.full:
             return
+        pictured = take_image(step, self._images) if self._images else None
         if self._images:
-            pictured = image_rows(step, self._images)
             for row in step.rows:
                 row.call.lag = lag_at(self._images.get(row.call, ()), row.start)
-            if pictured:
-                self._run_image_step(step, pictured)
-                return
+        if pictured is not None and not self._decode_image(step, *pictured):
+            return
         last, fillers = fill_batch(self.context, step)
         decoding = time.perf_counter()
         if decoding >= self._next_look:
@@ -377,7 +376,8 @@ class Engine:
                 self._finish(self._tickets[call], "length")
         else:
             raise EngineFailed(f"llama_decode failed with {code}")
-        self._pace.record_step(writers + step.riders, step.reads, decoded - decoding)
+        if pictured is None:
+            self._pace.record_step(writers + step.riders, step.reads, decoded - decoding)
         totals = self.totals
         totals.steps += 1
         totals.decode_seconds += decoded - decoding
@@ -392,29 +392,25 @@ class Engine:
         kept = self.scheduler.text(edit.slot)[: edit.length]
         return edit.length - sum([self._lags.get(token, 0) for token in kept if token < 0])
 
-    def _run_image_step(self, step: StepPlan, pictured: Sequence[tuple[Row, ImageAt]]) -> None:
-        """Runs the rows of images of a step, and nothing else of it: the rest is planned again."""
-        step.rows, code = [row for row, _ in pictured], 0
+    def _decode_image(self, step: StepPlan, row: Row, image: ImageAt) -> bool:
+        """Decodes the rows of an image before the other rows of a step; returns whether those are to be decoded too."""
         started = time.perf_counter()
-        for row, image in pictured:
-            rows, at = image.rows, row.start - image.start
-            start = row.start if rows.places is None else image.start - row.call.lag
-            places = None if rows.places is None else rows.places[:, at:]
-            code = self.context.decode_rows(row.call.slot, start, rows.rows[at:], causal=rows.causal, places=places)
-            if code:
-                break
-        if code == 0:
-            self.scheduler.commit(step)
-        elif code == 1:
-            for row, _ in pictured:
-                self.context.keep(row.call.slot, row.start - row.call.lag)
-            self.scheduler.no_room(step)
-            for call in step.full:
-                self._finish(self._tickets[call], "length")
-        else:
-            raise EngineFailed(f"llama_decode failed with {code}")
-        self.totals.steps += 1
+        call, rows, at = row.call, image.rows, row.start - image.start
+        call.lag = lag_at(self._images[call], row.start)
+        start = row.start if rows.places is None else image.start - call.lag
+        places = None if rows.places is None else rows.places[:, at:]
+        code = self.context.decode_rows(call.slot, start, rows.rows[at:], causal=rows.causal, places=places)
         self.totals.decode_seconds += time.perf_counter() - started
+        if code == 0:
+            self.scheduler.commit(StepPlan(rows=[row]))
+            return bool(step.rows)
+        if code != 1:
+            raise EngineFailed(f"llama_decode failed with {code}")
+        self.context.keep(call.slot, row.start - call.lag)
+        self.scheduler.no_room(step)
+        for full in step.full:
+            self._finish(self._tickets[full], "length")
+        return False
 
     def _grow(self, growth: Growth) -> None:
         """Asks for a wider context where the calls, or the texts that are kept, need one."""

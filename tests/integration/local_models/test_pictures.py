@@ -149,6 +149,7 @@ BROKEN = {
     "too few rows": (data_url(png(rows=1)), "damaged"),
     "too many rows": (data_url(png(rows=90_000)), "damaged"),
     "too large": (data_url(png(60_000, 60_000, rows=1)), "million pixels"),
+    "too thin": (data_url(png(1, 300)), "too thin"),
     "no pixels": (data_url(png(0, 10)), "pixels"),
     "half a JPEG": (data_url(b"\xff\xd8\xff\xe0\x00\x10JFIF"), "damaged"),
 }

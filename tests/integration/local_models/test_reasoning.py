@@ -50,8 +50,7 @@ async def parts(model: LocalModel, **how: Any) -> tuple[str, str, Any]:
     return thought, text, reply
 
 
-@pytest.mark.parametrize("control", [MARKS, ()])
-@pytest.mark.parametrize("opened_by_template", [False, True])
+@pytest.mark.parametrize(("control", "opened_by_template"), [(MARKS, False), ((), True)])
 async def test_reasoning_is_no_content_wherever_the_answer_ends(
     control: tuple[str, ...], opened_by_template: bool, folder: Path
 ) -> None:
