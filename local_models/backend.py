@@ -9,7 +9,7 @@ import msgspec
 from local_models.errors import LocalModelError
 from local_models.gguf import Summary
 from local_models.openings import Opening
-from local_models.options import Generate, Lora
+from local_models.options import Generate, LoadOptions, Lora
 from local_models.replies import Piece, Statistics
 
 Deliver = Callable[[Piece | LocalModelError], None]
@@ -46,11 +46,23 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
 
     summary: Summary
     context: int  # tokens of one call, prompt and answer together
+    context_chosen: str = ""  # why so many, in words
     bos: str  # text of the mark that begins a prompt; empty where the tokenizer adds none
     eos: str  # text of the mark that ends an answer
     control: tuple[str, ...]  # texts of all control tokens
     sees: bool = False  # it reads pictures
     adds_bos: bool = True  # the tokenizer adds `bos` to a prompt of messages, so that of a template is left out
+
+
+def how_to_have_more(context: int, trained: int, options: LoadOptions) -> str:
+    """Returns how a model could take longer prompts than its context holds; "" where it was trained for no longer."""
+    if context >= trained:
+        return ""
+    if options.pool:
+        return f"load the model with a larger `pool`: it was trained for {trained} tokens"
+    if options.context:
+        return f"load the model with a larger `context`: it was trained for {trained} tokens"
+    return f"load the model with a `context` that takes more of the memory: it was trained for {trained} tokens"
 
 
 @dataclass(frozen=True, slots=True)

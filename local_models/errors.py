@@ -72,11 +72,14 @@ class BadTemplate(BadOption):
 
 
 class PromptTooLong(BadOption):
-    """The prompt leaves no room for an answer. `most` is the largest `context` that the model may be loaded with."""
+    """The prompt leaves no room for an answer. `more` says how there would be more room, where there is a way."""
 
-    def __init__(self, tokens: int, room: int, most: int = 0) -> None:
-        hint = f"shorten it, or load the model with a `context` of up to {most}" if most > room + 1 else "shorten it"
-        super().__init__(f"the prompt has {tokens} tokens, and {room} fit", field="messages", hint=hint)
+    def __init__(self, tokens: int, room: int, more: str = "") -> None:
+        super().__init__(
+            f"the prompt has {tokens} tokens, and {room} fit",
+            field="messages",
+            hint=f"shorten it, or {more}" if more else "shorten it: this model takes no more",
+        )
         self.tokens, self.room = tokens, room
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import os
 import struct
 import time
@@ -28,6 +29,7 @@ from local_models.transformers.address import SCHEME, is_hugging_face
 if TYPE_CHECKING:
     from local_models.prompts.answer_check import AnswerCheck
 
+logger = logging.getLogger("local_models")
 _STATE = struct.Struct("<4s32sI")
 _MAGIC = b"TMS1"
 _LEAST_SECONDS = 1e-6  # left of a deadline that has passed: the engine reports it
@@ -60,6 +62,12 @@ class LocalModel:
         the cache is to have, and where it returns False the cache stays as it is. A `ModelPool` keeps its budget so.
         """
         chosen, name = options or LoadOptions(), os.fspath(model)
+        if chosen.idle_unload:
+            raise BadOption(
+                "`idle_unload` is for models of a pool, which loads them again",
+                field="idle_unload",
+                hint="use a ModelPool or a connection, or close this model yourself",
+            )
         backend: ModelBackend
         if chosen.projector:
             if is_hugging_face(name):
@@ -100,6 +108,8 @@ class LocalModel:
             backend.abandon()
             loaded._closed = True
             raise
+        facts = backend.loaded
+        logger.info("loaded %s: a context of %d tokens, %s", facts.summary.path, facts.context, facts.context_chosen)
         return loaded
 
     # --- calls ---
@@ -310,9 +320,15 @@ class LocalModel:
             await self.chat(messages, msgspec.structs.replace(how, max_tokens=1, schema=None, grammar=""))
             held, state = await self._backend.save(tokens)
             if held[: len(tokens) - 1] != tuple(tokens[:-1]):
-                raise EngineFailed("the conversation was evicted before it was saved", hint="raise `prefix_tokens`")
+                raise EngineFailed("the conversation was evicted before it was saved", hint=self._to_keep_more())
         body = struct.pack(f"<{len(held)}i", *held) + state
         return _STATE.pack(_MAGIC, hashlib.sha256(body).digest(), len(held)) + body
+
+    def _to_keep_more(self) -> str:
+        """Says what would keep the text of a finished call longer."""
+        if self.options.prefix_tokens >= 0:
+            return "load the model with more `prefix_tokens`"
+        return "save it while fewer conversations are held, or load the model with more `sequences`"
 
     async def restore(self, state: bytes) -> bool:
         """Puts a saved state back: a call that begins with it computes only the rest. False: there is no room now."""

@@ -79,6 +79,9 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     width_chosen: str  #: how the width was chosen: "configured", the measurement in words, or "not measured" so far
     sequences: int  #: sequences that the KV cache has room for, now; it grows to `width` of them
     context: int  #: most tokens of one call
+    context_chosen: str = ""  #: why so many, in words: "configured", what the model was trained for, or what fits
+    sequence_tokens: int = 0  #: tokens that a sequence has room for, now; it grows to `context` of them
+    kv_type: str = "f16"  #: type of the numbers in the KV cache
     pool: int  #: tokens of the KV cache
     threads: int  #: threads that compute
     gpu_layers: int  #: layers on the GPU; -1: all
@@ -102,4 +105,11 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     used_tokens: int = (
         0  #: tokens in the KV cache, now, of running and finished calls; those that calls share count once
     )
+    kept_hits: int = 0  #: calls whose beginning was restored from outside the KV cache
+    kept_tokens: int = 0  #: tokens that were restored so; they count as reused too
+    kept_saved_tokens: int = 0  #: tokens of finished calls that were put there
+    kept_unsaved: int = 0  #: prompts that were not put there: their place was needed first, or too many waited
+    kept_memory_bytes: int = 0  #: bytes of them in memory, now
+    kept_disk_bytes: int = 0  #: bytes of all files in `cache_dir`, when they were last looked at
+    kept_refused: int = 0  #: files that were refused and removed
     restarts: int = 0  #: starts of a worker process after the first; 0 for an engine in this process

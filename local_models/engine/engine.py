@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -21,11 +22,14 @@ from local_models.engine.batching import drop_fillers, fill_batch, token_score
 from local_models.engine.growth import Growth
 from local_models.engine.handover import Handover
 from local_models.engine.images import ImageAt, lag_at, take_image
+from local_models.engine.keeping import Keeping
+from local_models.engine.long_calls import LongCalls, held_piece, no_room_for
 from local_models.engine.pace import CHECK, PrefillPace, ThreadPace
 from local_models.engine.stretch import Stretch
 from local_models.engine.text import AnswerText
 from local_models.engine.tickets import Ticket, Totals
 from local_models.errors import DeadlineExceeded, EngineFailed, LocalModelError, ModelClosed, Overloaded
+from local_models.kept.prompts import KeptPrompts
 from local_models.llama import Context, Floats, Sampler, Weights
 from local_models.llama.other_programs import seconds_of_other_programs
 from local_models.replies import Finish, Piece
@@ -41,6 +45,7 @@ from local_models.scheduling.scheduler import (
 )
 
 logger = logging.getLogger("local_models")
+STATE_SECONDS = 0.05  # longest wait for a kept state between two looks at deadlines
 EXIT_SECONDS = 10.0  # longest wait for a step in progress when the program ends
 MOST_LAGS = 4096  # images that are remembered, before those in no slot are forgotten
 _running: "weakref.WeakSet[Engine]" = weakref.WeakSet()
@@ -73,7 +78,8 @@ class Engine:
     """Decodes for all callers of one model. `step_seconds` is what a step with a prompt aims at.
 
     `threads` are those that compute while event loops of the program need a core, and while they do not; None: those of
-    the context. `growth` makes the context wider when that is needed; None: it stays as it is.
+    the context. `growth` makes the context wider when that is needed; None: it stays as it is. `kept` keeps prompts
+    outside the context; None: nothing does.
 
     `command`, `submit`, `cancel`, `job`, `close` and `join` may be called from any thread. `save`, `restore`,
     `adapters` and `statistics` run on the engine's thread, as commands.
@@ -88,11 +94,16 @@ class Engine:
         name: str,
         threads: tuple[int, int] | None = None,
         growth: Growth | None = None,
+        kept: KeptPrompts | None = None,
     ) -> None:
         self.weights, self.context, self.limits = weights, context, limits
         self.scheduler = Scheduler(limits)
         self.totals = Totals()
         self._growth = growth
+        self._long = LongCalls(growth.longest if growth is not None else limits.slot_tokens)
+        self.keeping = Keeping(kept, step_seconds, self.command) if kept is not None else None
+        if self.keeping is not None:
+            self.scheduler.restorable = self.keeping.restorable
         self._adapters: Sequence[tuple[int, float]] = ()
         self._pace = PrefillPace(step_seconds, limits.batch)
         few, most = threads or (context.shape.threads, context.shape.threads)
@@ -235,12 +246,14 @@ class Engine:
                 break
             except Exception:  # the command has reported its error to its caller
                 logger.exception("a command of a closing model failed")
-        for ticket in list(self._tickets.values()):
+        for ticket in (*self._tickets.values(), *self._long.take()):
             self._fail(ticket, reason)
         for job in self._jobs:
             job.fail(reason)
         self._jobs.clear()
         self._handover.flush(time.perf_counter())
+        if self.keeping is not None:
+            self.keeping.close(self.context, self.scheduler, save=isinstance(reason, ModelClosed))
         self.context.close()
         with self._lock:
             self._has_ended = True
@@ -248,7 +261,7 @@ class Engine:
             run()
 
     def _run_turn(self) -> None:
-        if self.scheduler.idle and not self._jobs:
+        if self.scheduler.idle and not self._jobs and not (self.keeping is not None and self.keeping.pending):
             self._commands.get()()
         while True:
             try:
@@ -265,11 +278,23 @@ class Engine:
         if not self.scheduler.idle:
             self._run_step()
         self._handover.flush(time.perf_counter())
+        if self.keeping is not None:
+            self.keeping.work(self.context, self.scheduler, hurried=not self._commands.empty())
 
-    def _accept(self, ticket: Ticket) -> None:
+    def _accept(self, ticket: Ticket, waits: bool = True) -> None:
+        """Submits a call; `waits`: for a longer sequence, where it needs one."""
         if ticket.ended:
             return
         options = ticket.options
+        if waits and self._lacks_length(self._long.length(ticket)):
+            if len(self._long) < self.limits.queue:
+                self._wait_for_length(ticket)
+            else:
+                self._overloaded(ticket)
+            return
+        if len(ticket.tokens) >= self.limits.slot_tokens:
+            self._reject(ticket, no_room_for(len(ticket.tokens), self.limits.slot_tokens))
+            return
         call = ScheduledCall(
             tokens=list(ticket.tokens),
             room=min(options.max_tokens, self.limits.slot_tokens - len(ticket.tokens)),
@@ -283,14 +308,7 @@ class Engine:
             ticket.whole_only = not (ticket.pieces or options.stop or options.logprobs >= 0)
             self.scheduler.submit(call)
         except QueueFull:
-            self._mark_ended(ticket)
-            self._handover.add(
-                ticket,
-                Overloaded(
-                    f"{self.scheduler.waiting} calls wait for this model already",
-                    hint="try again later, or raise `queue`",
-                ),
-            )
+            self._overloaded(ticket)
             return
         except LocalModelError as error:
             self._reject(ticket, error)
@@ -308,6 +326,14 @@ class Engine:
             self._lags |= {image.rows.stand_ins[-1]: image.rows.lag for image in ticket.images if image.rows.lag}
         self.totals.prompt_tokens += len(ticket.tokens)
         heapq.heappush(self._deadlines, (ticket.deadline, next(self._ticket_numbers), ticket))
+
+    def _overloaded(self, ticket: Ticket) -> None:
+        waiting = self.scheduler.waiting + len(self._long)
+        self._mark_ended(ticket)
+        self._handover.add(
+            ticket,
+            Overloaded(f"{waiting} calls wait for this model already", hint="try again later, or raise `queue`"),
+        )
 
     def _reject(self, ticket: Ticket, error: LocalModelError) -> None:
         self._mark_ended(ticket)
@@ -348,9 +374,13 @@ class Engine:
             for call in step.seated:
                 ticket = self._tickets[call]
                 ticket.seated = ticket.seated or now
+            if self.keeping is not None:
+                self.keeping.order(step.seated, self.context)
         for call in step.full:
             self._finish(self._tickets[call], "length")
         if not step.rows or step.full:
+            if self.scheduler.restoring and not step.full:
+                self._await_state()
             return
         pictured = take_image(step, self._images) if self._images else None
         if self._images:
@@ -378,6 +408,8 @@ class Engine:
             raise EngineFailed(f"llama_decode failed with {code}")
         if pictured is None:
             self._pace.record_step(writers + step.riders, step.reads, decoded - decoding)
+            if self.keeping is not None:
+                self.keeping.record_step(step, decoded - decoding)
         totals = self.totals
         totals.steps += 1
         totals.decode_seconds += decoded - decoding
@@ -412,22 +444,62 @@ class Engine:
             self._finish(self._tickets[full], "length")
         return False
 
+    def _await_state(self) -> None:
+        """Waits for a command, as no call can go on before a state has arrived."""
+        try:
+            self._commands.get(timeout=STATE_SECONDS)()
+        except Empty:
+            pass  # deadlines are looked at
+
     def _grow(self, growth: Growth) -> None:
         """Asks for a wider context where the calls, or the texts that are kept, need one."""
-        scheduler = self.scheduler
-        needed = scheduler.running + scheduler.waiting
-        growth.consider(scheduler.limits.slots, needed, scheduler.counts.displaced, self._offer)
+        scheduler, long = self.scheduler, self._long
+        needed, length = scheduler.running + scheduler.waiting + len(long), long.needed()
+        displaced = scheduler.counts.displaced
+        growth.consider(scheduler.limits.slots, needed, displaced, self._offer, length, self._go_on_as_it_is)
         if growth.making:
             self.context.use_threads(self._few)
+
+    # --- calls that need longer sequences ---
+
+    def _lacks_length(self, tokens: int) -> bool:
+        """Whether sequences are shorter than so many tokens, and may get longer."""
+        return tokens > self.limits.slot_tokens and self._growth is not None and self._growth.may_lengthen()
+
+    def _wait_for_length(self, ticket: Ticket) -> None:
+        self._long.add(ticket)
+        if self._growth is not None:
+            self._grow(self._growth)
+
+    def _go_on_as_it_is(self) -> None:
+        """Lets the calls that wait for longer sequences go on without; from any thread."""
+        with suppress(LocalModelError):  # closed: they are told
+            self.command(lambda: self._resume_long(waits=False))
+
+    def _resume_long(self, *, waits: bool) -> None:
+        """Goes on with the calls that waited for longer sequences; `waits`: or waits on for still longer ones."""
+        for ticket in self._long.take():
+            call = ticket.call
+            if call is None:
+                self._accept(ticket, waits)
+            elif waits and self._lacks_length(self._long.length(ticket, call)):
+                self._wait_for_length(ticket)
+            else:
+                call.room = min(self._long.most(ticket), self.limits.slot_tokens - call.prompt)
+                if call.written >= call.room:
+                    self._finish(ticket, "length")
+                else:
+                    self._tickets[call] = ticket
+                    self.scheduler.resume(call)
 
     def _offer(self, wider: Context) -> None:
         """Takes a wider context from the thread that made it; raises the error of `require_open`."""
         self.command(lambda: self._adopt(wider))
 
     def _adopt(self, wider: Context) -> None:
-        """Goes on in a wider context, with what the sequences hold; what cannot be taken over is computed again.
+        """Goes on in another context, with what the sequences hold; what cannot be taken over is computed again.
 
-        Where the wider one refuses the adapters, the engine goes on in its present one.
+        Where it refuses the adapters, the engine goes on in its present one.
         """
         if self._closing:
             wider.close()
@@ -437,11 +509,13 @@ class Engine:
             if self._adapters:
                 wider.adapters(self._adapters)
             wider.use_threads(self._threads.threads if self._threads is not None else narrow.threads)
-            taken = all(wider.take_over(narrow, slot) for slot in range(slots) if narrow.length(slot))
+            stay = range(min(slots, wider.shape.sequences))
+            taken = all(wider.take_over(narrow, slot) for slot in stay if narrow.length(slot))
         except LocalModelError as error:
             wider.close()
             if growth is not None:
                 growth.declined()
+            self._resume_long(waits=False)
             logger.warning("a local model stays at %d sequences: %s", slots, error)
             return
         except BaseException:
@@ -452,9 +526,11 @@ class Engine:
             self.scheduler.start_over()
         self.context = wider
         narrow.close()
-        self.scheduler.widen(wider.shape.sequences)
+        self.scheduler.reshape(wider.shape.sequences, min(wider.sequence_tokens, self._long.longest))
+        self.limits = self.scheduler.limits
         if growth is not None:
             growth.adopted()
+        self._resume_long(waits=True)
 
     def _run_stretch(self, step: StepPlan) -> None:
         """Repeats a step while the scheduler is sure to plan the same and no command waits."""
@@ -553,10 +629,24 @@ class Engine:
     def _finish(self, ticket: Ticket, finish: Finish) -> None:
         call = ticket.call
         assert call is not None
+        if finish == "length" and call.written < self._long.most(ticket) and self._goes_on_longer(ticket, call):
+            return
         self.totals.finished += 1
         self.totals.completion_tokens += call.written
         self._handover.add(ticket, ticket.last_piece(self.weights, finish, time.monotonic()))
         self._drop(ticket)
+
+    def _goes_on_longer(self, ticket: Ticket, call: ScheduledCall) -> bool:
+        """Takes a call that has filled its sequence out of the schedule, until sequences are longer; False: they are
+        not to be."""
+        if call not in self._tickets or not self._lacks_length(self._long.length(ticket, call)):
+            return False
+        del self._tickets[call]
+        self.scheduler.finish(call)  # what it holds is kept, and found again
+        if ticket.pieces:
+            self._handover.add(ticket, held_piece(ticket))
+        self._wait_for_length(ticket)
+        return True
 
     def _fail(self, ticket: Ticket, error: LocalModelError) -> None:
         if not isinstance(error, DeadlineExceeded):
@@ -566,9 +656,12 @@ class Engine:
 
     def _drop(self, ticket: Ticket) -> None:
         call = ticket.call
+        pictured = self._images.pop(call, None) if call is not None else None
         if call is not None and self._tickets.pop(call, None) is not None:
+            slot = call.slot
             self.scheduler.finish(call)
-            self._images.pop(call, None)
+            if self.keeping is not None and slot >= 0 and pictured is None:
+                self.keeping.ended(call, slot)
         self._mark_ended(ticket)
 
     def _mark_ended(self, ticket: Ticket) -> None:
@@ -610,10 +703,11 @@ class Engine:
         scheduler, totals, shape = self.scheduler, self.totals, self.context.shape
         return {
             "sequences": shape.sequences,
+            "sequence_tokens": self.limits.slot_tokens,
             "pool": shape.tokens,
             "threads": self.context.threads,
             "running": scheduler.running,
-            "waiting": scheduler.waiting,
+            "waiting": scheduler.waiting + len(self._long),
             "refused": scheduler.counts.refused,
             "preempted": scheduler.counts.preempted,
             "resident_prefix_tokens": scheduler.kept_tokens,
@@ -629,4 +723,5 @@ class Engine:
             "steps": totals.steps,
             "decode_seconds": totals.decode_seconds,
             "engine_seconds": totals.engine_seconds,
+            **(self.keeping.statistics() if self.keeping is not None else {}),
         }

@@ -1,6 +1,7 @@
 """Backend in this process: creates weights, context and engine of a model, and frees them in the right order."""
 
 import asyncio
+import logging
 import threading
 import time
 import weakref
@@ -12,14 +13,25 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from local_models.backend import Claim, Deliver, GenerationRequest, LoadedModel, RunningCall, Take, granted
+from local_models.backend import (
+    Claim,
+    Deliver,
+    GenerationRequest,
+    LoadedModel,
+    RunningCall,
+    Take,
+    granted,
+    how_to_have_more,
+)
 from local_models.engine.engine import Engine, Job
 from local_models.engine.growth import Growth, Room
 from local_models.engine.images import ImageAt, add_image
 from local_models.engine.loop_side import DirectPost, LoopSide
 from local_models.engine.tickets import Ticket
 from local_models.errors import BadGrammar, BadOption, EngineFailed, LocalModelError, PromptTooLong
+from local_models.kept.prompts import KeptOptions, KeptPrompts
 from local_models.llama import Context, ContextShape, Sampler, Sampling
+from local_models.llama.identity import model_key
 from local_models.llama.memory import release_free_memory
 from local_models.llama.opening import OpenedModel
 from local_models.llama.pairs import RerankPairs
@@ -33,6 +45,7 @@ from local_models.prompts.preparing import prepare
 from local_models.replies import Statistics
 from local_models.scheduling.scheduler import SchedulerLimits
 
+logger = logging.getLogger("local_models")
 T = TypeVar("T")
 _LONG_TEXT = 32_768  # characters; longer texts are tokenized on a thread
 _FOR_EVER = 1 << 62  # tokens
@@ -91,30 +104,30 @@ class InProcessBackend:
         self._adapters: dict[str, int] = {}
         self._marks: dict[str, int] = {}  # text -> token, see `_token_of`
         self._embedder: Context | None = None
+        self._long_text = False
         self._pairs = RerankPairs(self._weights, self.summary.rerank_template)
         self._loop_sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
         self._loop_sides = weakref.WeakKeyDictionary()
         context: Context | None = None
         self._projector: Projector | None = None
+        kept: KeptPrompts | None = None
         try:
             if options.projector:
                 threads, gpu = load_plan.threads, load_plan.gpu_layers != 0
                 self._projector = Projector(self._weights, options.projector, threads=threads, gpu=gpu)
             shape, self._growth = load_plan.shape, None
             self._width = (shape.sequences, "configured")
-            if load_plan.measure:
-                widest = msgspec.structs.replace(shape, threads=load_plan.most_threads)
-                measure = partial(known_width, self._weights, self.summary.path, widest)
-                if not load_plan.grows:
-                    self._width = measure()
-                    shape = msgspec.structs.replace(shape, sequences=self._width[0])
-                else:
-                    each = load_plan.kv_bytes // load_plan.sequences
-                    self._growth = Growth(self._weights, Room(shape, measure, each, claim))
-                    few = load_plan.first_sequences
-                    shape = msgspec.structs.replace(shape, sequences=few, tokens=few * load_plan.context)
+            widest = msgspec.structs.replace(shape, threads=load_plan.most_threads)
+            measure = partial(known_width, self._weights, self.summary.path, widest)
+            if load_plan.grows:
+                self._growth = Growth(self._weights, self._room(measure, claim))
+                few = load_plan.first_sequences
+                shape = msgspec.structs.replace(shape, sequences=few, tokens=few * load_plan.first_context)
+            elif load_plan.measure:
+                self._width = measure()
+                shape = msgspec.structs.replace(shape, sequences=self._width[0])
             context = Context(self._weights, shape)
-            kept = options.prefix_tokens if options.prefix_tokens >= 0 else 1 << 60
+            prefixes = options.prefix_tokens if options.prefix_tokens >= 0 else 1 << 60
             limits = SchedulerLimits(
                 slots=shape.sequences,
                 slot_tokens=min(load_plan.context, context.sequence_tokens),
@@ -123,8 +136,9 @@ class InProcessBackend:
                 queue=options.queue,
                 unified=shape.unified,
                 shares=not self._weights.recurrent,
-                prefix_tokens=kept,
+                prefix_tokens=prefixes,
             )
+            kept = self._kept_prompts(context)
             self._engine = Engine(
                 self._weights,
                 context,
@@ -133,6 +147,7 @@ class InProcessBackend:
                 self.summary.architecture,
                 (load_plan.threads, load_plan.most_threads),
                 self._growth,
+                kept,
             )
             if options.lora:
                 self._engine.adapters([(self._adapter(lora.path), lora.scale) for lora in options.lora])
@@ -141,20 +156,65 @@ class InProcessBackend:
                 context.close()
             if self._projector is not None:
                 self._projector.close()
+            if kept is not None:
+                kept.close()
             self._weights.close()
             raise
         weights = self._weights
         control = tuple(weights.text_of(token) for token in weights.control)
         self.loaded = LoadedModel(
             summary=self.summary,
-            context=limits.slot_tokens,
+            context=self._growth.longest if self._growth is not None else limits.slot_tokens,
+            context_chosen=load_plan.context_chosen,
             bos=weights.text_of(weights.bos) if weights.adds_bos and weights.bos >= 0 else "",
             eos=weights.text_of(weights.eos) if weights.eos >= 0 else "",
             control=control,
             sees=self._projector is not None,
         )
         self._closed = threading.Event()
+        if kept is not None:
+            kept.wait_until_open()
         self._engine.start()
+
+    def _room(self, measure: Callable[[], tuple[int, str]], claim: Claim) -> Room:
+        """Returns how far the cache may grow."""
+        load_plan = self._plan
+        return Room(
+            load_plan.shape,
+            measure if load_plan.measure else lambda: self._width,
+            longest=load_plan.context,
+            most_tokens=load_plan.most_tokens,
+            fixed=not load_plan.measure,
+            token_bytes=load_plan.kv_bytes // load_plan.shape.tokens,
+            claim=claim,
+        )
+
+    def _kept_prompts(self, context: Context) -> KeptPrompts | None:
+        """What is kept of prompts outside the KV cache, where that is asked for and the model's states can be cut."""
+        options, weights = self._options, self._weights
+        if not options.cache_bytes or self.summary.ranks:
+            return None
+        if weights.recurrent or weights.sliding_window or not weights.causal:
+            logger.warning(
+                "`cache_mb` and `cache_dir` do nothing for this model: the state of a %s cannot be cut by tokens",
+                "sliding window" if weights.sliding_window else "model of this kind",
+            )
+            return None
+        self._long_text = weights.goes_beyond(context.sequence_tokens)
+        return KeptPrompts(
+            KeptOptions(
+                token_bytes=self.summary.kv_bytes(1, options.kv_type),
+                memory_bytes=options.cache_bytes,
+                folder=options.cache_dir,
+                disk_bytes=options.cache_disk_mb << 20,
+            ),
+            self._key([(lora.path, lora.scale) for lora in options.lora]),
+        )
+
+    def _key(self, adapters: Sequence[tuple[str, float]]) -> Callable[[], str]:
+        """Makes the key of the states under these adapters, which may read whole files."""
+        shape, path = self._plan.shape, self.summary.path
+        return partial(model_key, path, adapters, shape, self._plan.gpu_layers, self._long_text)
 
     def _adapter(self, path: str) -> int:
         if path not in self._adapters:
@@ -258,7 +318,7 @@ class InProcessBackend:
         characters, room = sum(map(len, request.parts)), self.loaded.context
         least = characters // self._longest_token
         if least > room:  # to tokenize it would take seconds
-            raise PromptTooLong(least, room - 1, self.summary.context)
+            raise self._too_long(least)
         images: Sequence[ImageAt] = ()
         if request.pictures:
             self._engine.require_open()
@@ -272,10 +332,14 @@ class InProcessBackend:
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")
         if len(tokens) >= room:
-            raise PromptTooLong(len(tokens), room - 1, self.summary.context)
+            raise self._too_long(len(tokens))
         if images and images[-1].end == len(tokens):
             raise BadOption("nothing follows the last picture: a prompt ends with text", field="messages")
         return tokens, images
+
+    def _too_long(self, tokens: int) -> PromptTooLong:
+        context = self.loaded.context
+        return PromptTooLong(tokens, context - 1, how_to_have_more(context, self.summary.context, self._options))
 
     def _prepare_long_call(self, request: GenerationRequest) -> tuple[Prompt, Sampler | None]:
         """Returns the prompt of a call, and its sampler where that takes long to build."""
@@ -374,7 +438,13 @@ class InProcessBackend:
 
     async def set_lora(self, adapters: Sequence[Lora]) -> None:
         chosen = [(lora.path, lora.scale) for lora in adapters]
-        await self._on_engine(lambda: self._engine.adapters([(self._adapter(path), scale) for path, scale in chosen]))
+
+        def put_on() -> None:
+            self._engine.adapters([(self._adapter(path), scale) for path, scale in chosen])
+            if self._engine.keeping is not None:
+                self._engine.keeping.start_over(self._key(chosen))
+
+        await self._on_engine(put_on)
 
     async def embed(self, texts: Sequence[str | Sequence[int]]) -> list[list[float]]:
         if self.summary.ranks:
@@ -407,7 +477,9 @@ class InProcessBackend:
         if not tokens:
             raise BadOption("an empty text", field=field)
         if len(tokens) > self._longest_text:
-            raise PromptTooLong(len(tokens), self._longest_text, self._weights.trained_context)
+            trained, longest = self._weights.trained_context, self._longest_text
+            more = f"load the model with a `context` of up to {trained}" if trained > longest else ""
+            raise PromptTooLong(len(tokens), longest, more)
 
     @property
     def _longest_text(self) -> int:
@@ -488,7 +560,9 @@ class InProcessBackend:
 
     async def statistics(self) -> Statistics:
         load_plan, growth = self._plan, self._growth
-        width, chosen = (growth.most, growth.words or NOT_MEASURED) if growth is not None else self._width
+        width, chosen = self._width
+        if growth is not None and load_plan.measure:
+            width, chosen = growth.most, growth.words or NOT_MEASURED
         counted = await self._on_engine(self._engine.statistics)
         return Statistics(
             path=self.summary.path,
@@ -498,6 +572,8 @@ class InProcessBackend:
             width=width,
             width_chosen=chosen,
             context=self.loaded.context,
+            context_chosen=load_plan.context_chosen,
+            kv_type=load_plan.shape.kv_type,
             gpu_layers=load_plan.gpu_layers,
             memory_bytes=self.memory_bytes,
             **counted,

@@ -7,6 +7,10 @@ import msgspec
 
 from local_models.gguf.reader import Header, Skipped
 
+KV_BLOCK = 32  # numbers that a quantized cache keeps together
+KV_BLOCK_BYTES = {"f16": 64, "q8_0": 34, "q4_0": 18}
+"""Bytes of a block of the KV cache, by the type of its numbers."""
+
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Facts that a header states about its model."""
@@ -29,11 +33,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     encodes: bool = False  #: whether it is an encoder, which writes nothing: it embeds, or reranks
     ranks: bool = False  #: whether the header says that it reranks documents
     rerank_template: str = ""  #: template of a query with a document; empty: the model has none
+    head_widths: tuple[int, int] = (0, 0)  #: numbers in a key and in a value of one head; 0: not known
+    rope_scaling: str = ""  #: how positions are stretched beyond the first training, by its name in the header
 
     def kv_bytes(self, tokens: int, kv_type: str = "f16") -> int:
         """Returns the bytes of a KV cache of so many tokens."""
-        each = self.kv_bytes_per_token * tokens
-        return each if kv_type == "f16" else each * 34 // 64  # q8_0: 34 bytes for 32 values
+        return self.kv_bytes_per_token * tokens * KV_BLOCK_BYTES[kv_type] // KV_BLOCK_BYTES["f16"]
 
     def memory_bytes(self, tokens: int, kv_type: str = "f16") -> int:
         """Returns the bytes of the weights and a KV cache of so many tokens; work buffers come on top."""
@@ -98,4 +103,6 @@ def summarize(header: Header) -> Summary:
         encodes=of("attention.causal") is False or architecture in _ENCODERS,
         ranks=_number(of("pooling_type")) == _RANK,
         rerank_template=str(data.get("tokenizer.chat_template.rerank", "")),
+        head_widths=(key_width, value_width),
+        rope_scaling=str(of("rope.scaling.type") or ""),
     )

@@ -44,6 +44,7 @@ class _Worker:
         self._items: list[tuple[int, Piece | wire.WireError]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._model: ModelBackend | None = None
+        self._keeps_on_disk = False
         self._loop = asyncio.get_running_loop()
         self._claims: dict[int, Future[bool]] = {}
         self._claimed = 0
@@ -66,6 +67,7 @@ class _Worker:
             self._send(wire.WorkerReady(None, wire.WireError.of(error)))
             await self._writer.drain()
             return
+        self._keeps_on_disk = bool(first.options.cache_dir)
         self._send(wire.WorkerReady(self._model.loaded, None))
         while True:
             message = await self._next()
@@ -84,6 +86,11 @@ class _Worker:
                 answer = self._claims.pop(message.number, None)
                 if answer is not None:
                     answer.set_result(message.granted)
+
+    async def end(self) -> None:
+        """Lets prompts that are still to be written to disk be written."""
+        if self._model is not None and self._keeps_on_disk:
+            await self._model.close()
 
     def _claim(self, cache_bytes: int) -> bool:
         """Asks the program for memory, on a thread of the model; waits for the answer unless it is less than before."""
@@ -171,10 +178,12 @@ async def _main(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, and this process with it
     connection = socket.socket(fileno=number)
     reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 20)
+    worker = _Worker(reader, writer)
     try:
-        await _Worker(reader, writer).run()
+        await worker.run()
     except (asyncio.IncompleteReadError, ConnectionError):
         pass  # the parent closed its end, or died
+    await worker.end()
 
 
 if __name__ == "__main__":

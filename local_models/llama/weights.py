@@ -1,6 +1,7 @@
 """Weights: a model that llama.cpp has loaded, with its vocabulary and adapters."""
 
 import ctypes
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from itertools import compress, repeat
 
 import msgspec
 
-from local_models.errors import BadModelFile, ModelClosed, translate_errors
+from local_models.errors import BadModelFile, BadOption, ModelClosed, translate_errors
 from local_models.llama.library import amx_is_sound, last_errors, library, recent_errors
 
 
@@ -95,6 +96,19 @@ class Weights:
                 if not self._users:
                     self._unused.notify_all()
 
+    def goes_beyond(self, tokens: int) -> bool:
+        """Whether so many tokens of a sequence are more than the model was first trained for: some models then compute
+        positions in another way."""
+        name = f"{self._value('general.architecture')}.rope.scaling.original_context_length"
+        first = self._value(name)
+        return first.isdigit() and tokens > int(first)
+
+    def _value(self, name: str) -> str:
+        """A short value of the file's metadata as text; "" where there is none."""
+        buffer = ctypes.create_string_buffer(256)
+        length = int(self._lib.api.llama_model_meta_val_str(self._model, name.encode(), buffer, len(buffer)))
+        return buffer.value.decode("utf-8", "replace") if length >= 0 else ""
+
     def text_of(self, token: int) -> str:
         """Returns a token as the vocabulary spells it, for control tokens, which have no piece."""
         return str(self._lib.api.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
@@ -128,6 +142,8 @@ class Weights:
 
     def adapter(self, path: str) -> int:
         """Loads a LoRA adapter and returns its pointer; it lives as long as the weights."""
+        if not os.path.isfile(path):
+            raise BadOption(f"no such adapter: {path}", field="lora")
         recent_errors.clear()
         found = self._lib.api.llama_adapter_lora_init(self._model, str(path).encode())
         if not found:

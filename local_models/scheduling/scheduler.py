@@ -74,6 +74,7 @@ class ScheduledCall:
     leader: "ScheduledCall | None" = None  # running call that reads the beginning which this call waits to copy
     share: int = 0  # tokens of that beginning
     lag: int = 0  # positions that it takes less than tokens so far, as rows of images may share one; set by the engine
+    restoring: int = 0  # tokens that are being restored from outside the KV cache, for which the call waits
 
     @property
     def left(self) -> int:
@@ -144,6 +145,10 @@ def _slot_of(row: Row) -> int:
     return row.call.slot
 
 
+def _slot_edited(edit: Copy | Keep) -> int:
+    return edit.slot if isinstance(edit, Keep) else max(edit.source, edit.target)
+
+
 class Scheduler:
     """Plans the steps of one engine. The engine's thread alone uses it."""
 
@@ -159,6 +164,8 @@ class Scheduler:
         self._arrivals = 0
         self._edits: list[Copy | Keep] = []
         self._seated: list[ScheduledCall] = []
+        #: tokens of a call, and how many of them need no computing -> how many to restore from outside; 0: none
+        self.restorable: Callable[[Sequence[int], int], int] | None = None
 
     # --- state ---
 
@@ -176,6 +183,11 @@ class Scheduler:
     def idle(self) -> bool:
         """Whether no call waits or runs."""
         return not self._running and not len(self._turns)
+
+    @property
+    def restoring(self) -> bool:
+        """Whether a call waits for a state from outside the KV cache."""
+        return any(call.restoring for call in self._running.values())
 
     @property
     def kept_tokens(self) -> int:
@@ -235,7 +247,7 @@ class Scheduler:
     def _vacate_slot(self, call: ScheduledCall, *, keep: bool) -> None:
         slot = call.slot
         del self._running[slot]
-        call.slot, call.leader = -1, None
+        call.slot, call.leader, call.restoring = -1, None, 0
         kept = call.tokens[: call.computed] if keep and self.limits.shares else []
         self._idle[slot] = len(kept)
         self._trie.put(slot, kept)
@@ -257,13 +269,30 @@ class Scheduler:
         for other in others:
             other.leader, other.share = first, min(other.share, first.share)
 
-    def widen(self, slots: int) -> None:
-        """Adds empty slots, in the split layout, up to `slots` of them; those there are keep their tokens."""
+    def reshape(self, slots: int, slot_tokens: int) -> None:
+        """Changes the number of slots and their length, in the split layout. Slots that stay keep their tokens; calls
+        in those that go are computed again in others."""
         before = self.limits
         assert not before.unified
-        assert before.slots <= slots <= before.batch
-        self.limits = replace(before, slots=slots, pool_tokens=before.pool_tokens // before.slots * slots)
+        assert 0 < slots <= before.batch
+        gone = range(slots, before.slots)
+        for slot in gone:  # none of them is a source for another call any more
+            self._trie.drop(slot)
+        for slot in gone:
+            if slot in self._running:
+                self._preempt(self._running[slot], keep=False)
+            self.counts.evicted_tokens += self._idle.pop(slot)
+            self._cells.keep(slot, 0)
+        self._edits = [edit for edit in self._edits if _slot_edited(edit) < slots]
+        self.limits = replace(before, slots=slots, slot_tokens=slot_tokens, pool_tokens=slots * slot_tokens)
         self._idle |= dict.fromkeys(range(before.slots, slots), 0)
+
+    def resume(self, call: ScheduledCall) -> None:
+        """Adds a call again that `finish` took out before its end: it goes on where it was. The queue takes it."""
+        self._arrivals += 1
+        call.arrival, call.computed = self._arrivals, 0
+        call.preemptions += 1
+        self._turns.arrive(call)
 
     # --- tokens of finished calls ---
 
@@ -325,6 +354,27 @@ class Scheduler:
         """Returns the tokens that a slot holds, or that its call is about to read."""
         return self._trie.text(slot)
 
+    def holds(self, slot: int, tokens: Sequence[int]) -> bool:
+        """Whether an idle slot has a text that begins with these tokens."""
+        return slot in self._idle and self._trie.text(slot)[: len(tokens)] == tuple(tokens)
+
+    def held(self, slot: int) -> int:
+        """Returns the tokens of an idle slot."""
+        return self._idle.get(slot, 0)
+
+    def has_room(self, tokens: int) -> bool:
+        """Whether the KV cache has room for a state of so many tokens, in the slot of a call that waits for it."""
+        return not self.limits.unified or self._free_cells() >= tokens
+
+    def restored(self, call: ScheduledCall, tokens: int) -> None:
+        """Records that the slot of a call that waits for a state has its first tokens now; 0: it has none."""
+        call.restoring = 0
+        if tokens:
+            call.computed = tokens
+            if self.limits.unified:
+                self._cells.grow(call.slot, tokens)
+            self._count_reuse(call, tokens)
+
     def _computed_tokens(self, slot: int) -> int:
         call = self._running.get(slot)
         return call.computed if call else self._idle[slot]
@@ -364,6 +414,9 @@ class Scheduler:
                 return
             best, length = self._best_source(call) if self.limits.shares else (None, 0)
             leader, share = self._find_leader(call, length) if self.limits.shares else (None, 0)
+            restoring = self.restorable(call.tokens, max(length, share)) if self.restorable else 0
+            if restoring:
+                length, leader, share = 0, None, 0
             if self.limits.unified:
                 own = len(call.tokens) - max(length, share if leader else 0)
                 if not self._make_room(self._cells_needed(call, own), {best} if best is not None else set()):
@@ -373,10 +426,11 @@ class Scheduler:
                     best, length = None, 0
                     self._make_room(self._cells_needed(call, len(call.tokens)), set())
             self._turns.take(call)
-            there = max(length, share) if leader else length
+            there = max(length, share) if leader else length or restoring
             expected = call.spent + len(call.tokens) - there + min(call.room - call.written, EXPECTED)
             self._turns.serve(call.agent, max(expected - call.charged, 0))
             call.charged = max(expected, call.charged)
+            call.restoring = restoring
             self._place(call, best, length, leader, share)
 
     def _cells_needed(self, call: ScheduledCall, own: int) -> int:
@@ -390,7 +444,9 @@ class Scheduler:
     def _place(
         self, call: ScheduledCall, best: int | None, length: int, leader: ScheduledCall | None, share: int
     ) -> None:
-        if leader is None and best in self._idle and self._continues_in_place(best, length):
+        if call.restoring:
+            slot = self._choose_slot(call, spare=best)
+        elif leader is None and best in self._idle and self._continues_in_place(best, length):
             slot = best
             if self._idle[slot] > length:
                 self._edits.append(Keep(slot, length))
@@ -406,7 +462,13 @@ class Scheduler:
         self._seated.append(call)
         if leader is not None:
             call.leader, call.share = leader, share
-        elif call.computed == 0 and best is not None and best != slot and self._copy_pays(best, length):
+        elif (
+            not call.restoring
+            and call.computed == 0
+            and best is not None
+            and best != slot
+            and self._copy_pays(best, length)
+        ):
             self._copy(best, call, min(length, self._computed_tokens(best)))
         self._trie.put(slot, call.tokens)
 
@@ -535,14 +597,14 @@ class Scheduler:
         rows.sort(key=_slot_of)  # neighbours in the batch are decoded together
         step.rows = rows
         step.tokens = len(writers) + step.riders + sum([count for _, count in step.reads])
-        if not rows and not step.full and self.limits.unified and self._running:
+        if not rows and not step.full and self.limits.unified and self._running and not self.restoring:
             self._free_room(step)
         step.edits = self.edits()
         step.seated, self._seated = self._seated, []
         return step
 
     def _writers_and_readers(self, full: list[ScheduledCall]) -> tuple[list[ScheduledCall], list[ScheduledCall]]:
-        """Returns the writers and the readers; calls that wait for a leader are neither."""
+        """Returns the writers and the readers; calls that wait for a leader or a state are neither."""
         writers: list[ScheduledCall] = []
         readers: list[ScheduledCall] = []
         for call in self._running.values():
@@ -550,7 +612,7 @@ class Scheduler:
                 continue
             if len(call.tokens) - call.computed == 1:
                 writers.append(call)
-            elif call.leader is None:
+            elif call.leader is None and not call.restoring:
                 readers.append(call)
         return writers, readers
 
