@@ -610,7 +610,7 @@ class Engine:
 
     def _add_piece(self, ticket: Ticket, token: int, logits: Floats, last: bool) -> Finish | None:
         """Adds the piece of a token to the handover, or holds it for the last one; returns how the call ends, if so."""
-        text = ticket.text.feed(ticket.bytes_of(self.weights, token))
+        text = ticket.text.feed(self.weights.piece(token) or ticket.sampling.shown.get(token, b""))
         wanted = ticket.options.logprobs
         scores = (token_score(self.weights, token, logits, wanted),) if wanted >= 0 else ()
         stopped = ticket.text.stopped
