@@ -16,18 +16,13 @@ from local_models.backend import Claim, Deliver, GenerationRequest, ModelBackend
 from local_models.errors import BadOption, EngineFailed, ModelClosed, translate_errors
 from local_models.files.catalogue import find
 from local_models.gguf import Summary
-from local_models.openings import Opening
 from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, with_changes
 from local_models.prompts.answers import AnswerReader
-from local_models.prompts.grammar import exact_grammar, grammar_text, is_small, schema_grammar, schema_rules
-from local_models.prompts.pictures import has_pictures, with_pictures, without_pictures
+from local_models.prompts.grammar import exact_grammar
 from local_models.prompts.preparing import prepare
-from local_models.prompts.reasoning import ReasoningSplitter, begins_inside, reasoning_marks
-from local_models.prompts.templates import ChatTemplate, Message
-from local_models.prompts.tool_formats import START, tool_format
-from local_models.prompts.tool_grammar import forced_call_grammar, free_call_grammar
-from local_models.prompts.tools import ToolCallParser, forces_call, shown_tools, tool_name
+from local_models.prompts.templates import Message
 from local_models.replies import Reply, Statistics
+from local_models.requests import RequestMaker
 from local_models.stream import Begin, PieceStream, collect_reply
 from local_models.transformers.address import SCHEME, is_hugging_face
 
@@ -54,16 +49,7 @@ class LocalModel:
         loaded = backend.loaded
         self.summary: Summary = loaded.summary
         self.context = loaded.context
-        self._template = ChatTemplate(
-            options.chat_template or loaded.summary.chat_template,
-            bos=loaded.bos,
-            eos=loaded.eos,
-            control=loaded.control,
-            adds_bos=loaded.adds_bos,
-        )
-        self._sees = loaded.sees
-        self._calls = tool_format(self._template.source)
-        self._thinks = reasoning_marks(self._template.source)
+        self._requests = RequestMaker(loaded, options.chat_template)
 
     @classmethod
     async def load(
@@ -120,7 +106,7 @@ class LocalModel:
     async def _loaded(cls, backend: ModelBackend, options: LoadOptions) -> Self:
         loaded = cls(backend, options)
         try:
-            await asyncio.to_thread(loaded._template.compile)
+            await asyncio.to_thread(loaded._requests.template.compile)
         except BaseException:
             backend.abandon()
             loaded._closed = True
@@ -155,17 +141,17 @@ class LocalModel:
         process) or where text may turn out to be a tool call, or must be checked when it is whole.
         """
         how = with_changes(options, changes)
-        if how.tools or self._thinks:
+        if how.tools or self._requests.thinks:
             return None
         self._require_open()
-        self._require_writer()
-        parts = self._template.render_at_once(messages, thinking=how.thinking)
-        if parts is None or not self._has_small_grammar(how):
+        self._requests.require_writer()
+        parts = self._requests.rendered_at_once(messages, how)
+        if parts is None or not self._requests.has_small_grammar(how):
             return None
         grammar, exact = (how.grammar, True) if how.schema is None else exact_grammar(how.schema)
         if not exact:
             return None  # the answer is checked before it ends
-        request = self._request(parts, how, special=True, pieces=True, grammar=grammar)
+        request = self._requests.of(parts, how, special=True, pieces=True, grammar=grammar)
         stream = PieceStream(self._starter(request), how.within, None)
         begun = stream.begin_at_once(lambda deliver: self._backend.start_at_once(request, deliver, take), news)
         return stream if begun else None
@@ -189,29 +175,19 @@ class LocalModel:
         """Continues a bare text, or tokens, and returns the whole answer; see `stream_complete`."""
         return await collect_reply(self._stream_text(prompt, with_changes(options, changes), pieces=False))
 
-    def _require_writer(self) -> None:
-        """Raises `BadOption` for a model that writes no text."""
-        if self.summary.ranks:
-            does, method = "reranks documents", "rerank"
-        elif self.summary.encodes:
-            does, method = "embeds texts", "embed"
-        else:
-            return
-        raise BadOption(f"this model {does}: it writes no text", field="model", hint=f"`{method}` is what it does")
-
     def _stream_chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
-        self._require_writer()
-        reader = self._reader(how)
-        pieces = pieces or self._thinks is not None  # its tokens are counted piece by piece
+        self._requests.require_writer()
+        reader = self._requests.reader(how)
+        pieces = pieces or self._requests.thinks is not None  # its tokens are counted piece by piece
         pictures: list[bytes] = []
-        parts = self._rendered_at_once(messages, how) if self._has_small_grammar(how) else None
+        parts = self._requests.rendered_at_once(messages, how) if self._requests.has_small_grammar(how) else None
         if parts is not None:
-            request = self._request(parts, how, special=True, pieces=pieces, reader=reader)
+            request = self._requests.of(parts, how, special=True, pieces=pieces, reader=reader)
             begin = self._starter(request)
         else:
             given = list(messages)
             begin = self._slow_starter(
-                lambda until: self._render(given, how, until, pictures),
+                lambda until: self._requests.render(given, how, until, pictures),
                 how,
                 special=True,
                 pieces=pieces,
@@ -220,79 +196,16 @@ class LocalModel:
             )
         return PieceStream(begin, how.within, reader, _answer_check(how))
 
-    def _reader(self, how: Generate) -> AnswerReader | None:
-        """What splits an answer; None where it is nothing but text."""
-        tools = shown_tools(how) if self._free_of_shape(how) or forces_call(how) else ()
-        calls = ToolCallParser([tool_name(tool) for tool in tools], self._calls) if tools else None
-        if calls is None and self._thinks is None:
-            return None
-        return AnswerReader(None if self._thinks is None else ReasoningSplitter(self._thinks), calls)
-
     def _stream_text(self, prompt: str | Sequence[int], how: Generate, *, pieces: bool) -> PieceStream:
-        self._require_writer()
+        self._requests.require_writer()
         if how.tools:
             raise BadOption("tools need messages; `complete` takes a bare text", field="tools")
         parts, tokens = ([prompt], ()) if isinstance(prompt, str) else ([], _checked_tokens(prompt, "prompt"))
-        if self._has_small_grammar(how):
-            begin = self._starter(self._request(parts, how, special=False, pieces=pieces, tokens=tokens))
+        if self._requests.has_small_grammar(how):
+            begin = self._starter(self._requests.of(parts, how, special=False, pieces=pieces, tokens=tokens))
         else:
             begin = self._slow_starter(lambda until: parts, how, special=False, pieces=pieces, tokens=tokens)
         return PieceStream(begin, how.within, None, _answer_check(how))
-
-    def _rendered_at_once(self, messages: Sequence[Message], how: Generate) -> list[str] | None:
-        """The prompt, or None where that may hold an event loop for long."""
-        if self._sees and has_pictures(messages):
-            return None
-        return self._template.render_at_once(messages, shown_tools(how), how.thinking)
-
-    def _render(self, messages: Sequence[Message], how: Generate, until: float, pictures: list[bytes]) -> list[str]:
-        """The prompt in parts; adds its pictures to `pictures`."""
-        if self._sees and has_pictures(messages):
-            messages, found = without_pictures(messages)
-            pictures += found
-        tools = shown_tools(how)
-        parts = self._template.render(messages, tools, thinking=how.thinking, until=until, within=how.within)
-        return with_pictures(parts, len(pictures)) if pictures else parts
-
-    def _request(
-        self,
-        parts: Sequence[str],
-        how: Generate,
-        *,
-        special: bool,
-        pieces: bool,
-        tokens: tuple[int, ...] = (),
-        grammar: str | None = None,
-        reader: AnswerReader | None = None,
-        pictures: Sequence[bytes] = (),
-    ) -> GenerationRequest:
-        """`grammar` is that of the answer, where it is made already; `reader` is what splits the answer to messages."""
-        thinks = self._thinks if reader is not None else None
-        inside = thinks is not None and begins_inside(thinks, parts)
-        if reader is not None and inside:
-            reader.begins_inside()
-        opens = None
-        if grammar is None:
-            free = self._may_call(how)
-            if free:
-                start = START if self._calls.holds_bare else ""
-                opens = Opening(marks=self._calls.opens, start=start, thinks=thinks, inside=inside)
-                grammar = free_call_grammar(how, self._calls)
-            else:
-                grammar = self._grammar(how, behind_thought=inside)
-                if thinks is not None and inside and grammar:  # first the thought, then what has a shape
-                    opens = Opening(marks=(thinks[1],))
-        return GenerationRequest(
-            parts=tuple(parts),
-            tokens=tokens,
-            special=special,
-            options=how,
-            grammar=grammar,
-            opens=opens,
-            pictures=tuple(pictures),
-            shows=((self._calls.marks if how.tools else ()) + (thinks or ())) if reader is not None else (),
-            pieces=pieces,
-        )
 
     def _starter(self, request: GenerationRequest) -> Begin:
         async def begin(deliver: Deliver) -> RunningCall:
@@ -320,7 +233,7 @@ class LocalModel:
 
             def work() -> GenerationRequest:
                 parts = render(until)  # which adds the pictures
-                return self._request(
+                return self._requests.of(
                     parts, how, special=special, pieces=pieces, tokens=tokens, reader=reader, pictures=pictures
                 )
 
@@ -331,35 +244,12 @@ class LocalModel:
 
         return begin
 
-    def _has_small_grammar(self, how: Generate) -> bool:
-        """Whether the grammar of a call is made in no time."""
-        if how.tools and (forces_call(how) or self._may_call(how)) and not is_small(how.tools):
-            return False
-        return how.schema is None or is_small(how.schema)
-
-    def _may_call(self, how: Generate) -> bool:
-        """Whether the model may choose to call a tool; a grammar holds from the beginning of a call on."""
-        return how.tool_choice == "auto" and bool(how.tools) and self._free_of_shape(how)
-
-    @staticmethod
-    def _free_of_shape(how: Generate) -> bool:
-        """Whether neither a schema nor a grammar says what the answer is."""
-        return how.schema is None and not how.grammar
-
-    def _grammar(self, how: Generate, *, behind_thought: bool) -> str:
-        if forces_call(how):  # a forced tool call overrides the schema of the text
-            return forced_call_grammar(how, self._calls, behind_thought=behind_thought)
-        if how.schema is not None and behind_thought:
-            root, rules, _ = schema_rules(how.schema)
-            return grammar_text(f'"\\n"{{0,2}} {root}', rules)
-        return schema_grammar(how.schema) if how.schema is not None else how.grammar
-
     async def _prompt_tokens(self, messages: Sequence[Message], how: Generate) -> list[int]:
         pictures: list[bytes] = []
-        parts = self._rendered_at_once(messages, how)
+        parts = self._requests.rendered_at_once(messages, how)
         if parts is None:
             until, given = time.monotonic() + how.within, list(messages)
-            parts = await prepare(lambda: self._render(given, how, until, pictures), until, how.within)
+            parts = await prepare(lambda: self._requests.render(given, how, until, pictures), until, how.within)
             self._require_open()
         return await self._backend.tokenize(parts, start=True, special=True, pictures=pictures)
 

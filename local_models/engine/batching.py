@@ -63,7 +63,7 @@ def fill_batch(context: Context, step: StepPlan) -> tuple[list[int], list[Filler
         found = fillers(context, slots)
         places: Any = place_fillers(context, slots, found) if found else slice(len(rows))
         context.tokens[places] = [row.call.tokens[row.start] for row in rows]
-        context.positions[places] = [row.start for row in rows]
+        context.positions[places] = [row.start - row.call.lag for row in rows]
         context.sequence[places] = slots
         samples = [row.samples for row in rows]
         context.wanted[places] = samples
@@ -75,7 +75,7 @@ def fill_batch(context: Context, step: StepPlan) -> tuple[list[int], list[Filler
     for row in rows:
         call, start, count = row.call, row.start, row.count
         tokens += call.tokens[start : start + count]
-        positions += range(start, start + count)
+        positions += range(start - call.lag, start - call.lag + count)
         slots += [call.slot] * (count + len(row.proposed))
         if row.samples:
             last += range(len(tokens) - 1, len(tokens) + len(row.proposed))

@@ -21,7 +21,7 @@ from typing import Any
 from local_models.engine.batching import drop_fillers, fill_batch, token_score
 from local_models.engine.growth import Growth
 from local_models.engine.handover import Handover
-from local_models.engine.images import ImageAt, image_rows
+from local_models.engine.images import ImageAt, lag_at, take_image
 from local_models.engine.keeping import Keeping
 from local_models.engine.long_calls import LongCalls, held_piece, no_room_for
 from local_models.engine.pace import CHECK, PrefillPace, ThreadPace
@@ -33,12 +33,22 @@ from local_models.kept.prompts import KeptPrompts
 from local_models.llama import Context, Floats, Sampler, Weights
 from local_models.llama.other_programs import seconds_of_other_programs
 from local_models.replies import Finish, Piece
-from local_models.scheduling.scheduler import Copy, QueueFull, Row, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
+from local_models.scheduling.scheduler import (
+    Copy,
+    Keep,
+    QueueFull,
+    Row,
+    ScheduledCall,
+    Scheduler,
+    SchedulerLimits,
+    StepPlan,
+)
 from local_models.speculation import Speculation
 
 logger = logging.getLogger("local_models")
 STATE_SECONDS = 0.05  # longest wait for a kept state between two looks at deadlines
 EXIT_SECONDS = 10.0  # longest wait for a step in progress when the program ends
+MOST_LAGS = 4096  # images that are remembered, before those in no slot are forgotten
 _running: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
@@ -108,6 +118,7 @@ class Engine:
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._tickets: dict[ScheduledCall, Ticket] = {}
         self._images: dict[ScheduledCall, Sequence[ImageAt]] = {}  # of calls that have some
+        self._lags: dict[int, int] = {}  # last row of an image -> positions that it takes less than rows
         self._deadlines: list[tuple[float, int, Ticket]] = []
         self._ticket_numbers = itertools.count()
         self._jobs: deque[Job] = deque()
@@ -316,6 +327,10 @@ class Engine:
         self._tickets[call] = ticket
         if ticket.images:
             self._images[call] = ticket.images
+            if len(self._lags) > MOST_LAGS:
+                held = {token for slot in range(self.limits.slots) for token in self.scheduler.text(slot)}
+                self._lags = {last: lag for last, lag in self._lags.items() if last in held}
+            self._lags |= {image.rows.stand_ins[-1]: image.rows.lag for image in ticket.images if image.rows.lag}
         self.totals.prompt_tokens += len(ticket.tokens)
         heapq.heappush(self._deadlines, (ticket.deadline, next(self._ticket_numbers), ticket))
 
@@ -359,7 +374,7 @@ class Engine:
         for edit in step.edits:
             if isinstance(edit, Copy):
                 self.context.copy(edit.source, edit.target)
-            elif not self.context.keep(edit.slot, edit.length) and edit.length:
+            elif not self.context.keep(edit.slot, self._position(edit)) and edit.length:
                 raise EngineFailed("this model cannot forget a part of a text; load it again")
         if step.seated:
             now = time.monotonic()
@@ -374,8 +389,11 @@ class Engine:
             if self.scheduler.restoring and not step.full:
                 self._await_state()
             return
-        if self._images and (pictured := image_rows(step, self._images)):
-            self._run_image_step(step, pictured)
+        pictured = take_image(step, self._images) if self._images else None
+        if self._images:
+            for row in step.rows:
+                row.call.lag = lag_at(self._images.get(row.call, ()), row.start)
+        if pictured is not None and not self._decode_image(step, *pictured):
             return
         speculation = self._speculation if not self._images else None  # what stands for images is no token
         if speculation is not None and (spare := self.scheduler.spare(step)) > 0:
@@ -404,9 +422,9 @@ class Engine:
                 self._finish(self._tickets[call], "length")
         else:
             raise EngineFailed(f"llama_decode failed with {code}")
-        if not step.proposed:
+        if pictured is None and not step.proposed:
             self._pace.record_step(writers + step.riders, step.reads, decoded - decoding)
-        if self.keeping is not None:
+        if pictured is None and self.keeping is not None:
             self.keeping.record_step(step, decoded - decoding)
         totals = self.totals
         totals.steps += 1
@@ -419,27 +437,32 @@ class Engine:
         if code == 0 and not self._jobs and self._commands.empty():
             self._run_stretch(step)
 
-    def _run_image_step(self, step: StepPlan, pictured: Sequence[tuple[Row, ImageAt]]) -> None:
-        """Runs the rows of images of a step, and nothing else of it: the rest is planned again."""
-        step.rows, code = [row for row, _ in pictured], 0
+    def _position(self, edit: Keep) -> int:
+        """The position behind the tokens that a slot keeps."""
+        if not self._lags or not edit.length:
+            return edit.length
+        kept = self.scheduler.text(edit.slot)[: edit.length]
+        return edit.length - sum([self._lags.get(token, 0) for token in kept if token < 0])
+
+    def _decode_image(self, step: StepPlan, row: Row, image: ImageAt) -> bool:
+        """Decodes the rows of an image before the other rows of a step; returns whether those are to be decoded too."""
         started = time.perf_counter()
-        for row, image in pictured:
-            rows = image.rows.rows[row.start - image.start :]
-            code = self.context.decode_rows(row.call.slot, row.start, rows, causal=image.rows.causal)
-            if code:
-                break
-        if code == 0:
-            self.scheduler.commit(step)
-        elif code == 1:
-            for row, _ in pictured:
-                self.context.keep(row.call.slot, row.start)
-            self.scheduler.no_room(step)
-            for call in step.full:
-                self._finish(self._tickets[call], "length")
-        else:
-            raise EngineFailed(f"llama_decode failed with {code}")
-        self.totals.steps += 1
+        call, rows, at = row.call, image.rows, row.start - image.start
+        call.lag = lag_at(self._images[call], row.start)
+        start = row.start if rows.places is None else image.start - call.lag
+        places = None if rows.places is None else rows.places[:, at:]
+        code = self.context.decode_rows(call.slot, start, rows.rows[at:], causal=rows.causal, places=places)
         self.totals.decode_seconds += time.perf_counter() - started
+        if code == 0:
+            self.scheduler.commit(StepPlan(rows=[row]))
+            return bool(step.rows)
+        if code != 1:
+            raise EngineFailed(f"llama_decode failed with {code}")
+        self.context.keep(call.slot, row.start - call.lag)
+        self.scheduler.no_room(step)
+        for full in step.full:
+            self._finish(self._tickets[full], "length")
+        return False
 
     def _await_state(self) -> None:
         """Waits for a command, as no call can go on before a state has arrived."""
@@ -647,7 +670,7 @@ class Engine:
 
     def _add_piece(self, ticket: Ticket, token: int, logits: Floats, last: bool) -> Finish | None:
         """Adds the piece of a token to the handover, or holds it for the last one; returns how the call ends, if so."""
-        text = ticket.text.feed(ticket.bytes_of(self.weights, token))
+        text = ticket.text.feed(self.weights.piece(token) or ticket.sampling.shown.get(token, b""))
         wanted = ticket.options.logprobs
         scores = (token_score(self.weights, token, logits, wanted),) if wanted >= 0 else ()
         stopped = ticket.text.stopped
@@ -727,7 +750,7 @@ class Engine:
             self.context.keep(edit.slot, edit.length)
         if slot < 0:
             return False
-        if self.context.restore(slot, state) and self.context.length(slot) == len(tokens):
+        if self.context.restore(slot, state) and self.context.length(slot) == self._position(Keep(slot, len(tokens))):
             return True
         self.scheduler.disown(slot)
         return False

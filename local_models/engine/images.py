@@ -24,6 +24,11 @@ class ImageAt(NamedTuple):
         return self.start + len(self.rows.stand_ins)
 
 
+def lag_at(images: Sequence[ImageAt], place: int) -> int:
+    """Returns how many positions less than tokens a call takes up to a place in its prompt."""
+    return sum(image.rows.lag for image in images if image.end <= place)
+
+
 def add_image(tokens: list[int], images: list[ImageAt], pieces: Pieces) -> None:
     """Adds what an image is to a prompt."""
     for piece in pieces:
@@ -34,20 +39,26 @@ def add_image(tokens: list[int], images: list[ImageAt], pieces: Pieces) -> None:
             tokens += piece
 
 
-def image_rows(step: StepPlan, images_of: Mapping[ScheduledCall, Sequence[ImageAt]]) -> list[tuple[Row, ImageAt]]:
-    """Returns the rows of a step that begin in an image, each made to end with it.
+def take_image(step: StepPlan, images_of: Mapping[ScheduledCall, Sequence[ImageAt]]) -> tuple[Row, ImageAt] | None:
+    """Takes the first row that begins in an image out of a step, and makes it end with the image.
 
-    All other rows are made to end where an image begins, so that no other token is decoded with them.
+    Other rows that begin in an image wait for the next steps, and all others end where an image begins: no other token
+    is decoded with the rows of one, and who writes waits for one image at most.
     """
-    found: list[tuple[Row, ImageAt]] = []
+    first: tuple[Row, ImageAt] | None = None
+    rows = []
     for row in step.rows:
         image = next((image for image in images_of.get(row.call, ()) if image.end > row.start), None)
         if image is None or image.start >= row.start + row.count:
+            rows.append(row)
             continue
-        if image.start <= row.start:
+        before = max(image.start - row.start, 0)
+        step.tokens -= row.count - before
+        row.count = before
+        if before:
+            rows.append(row)
+        elif first is None:
             row.count = image.end - row.start
-            found.append((row, image))
-        else:
-            step.tokens -= row.start + row.count - image.start
-            row.count = image.start - row.start
-    return found
+            first = row, image
+    step.rows = rows
+    return first

@@ -57,7 +57,7 @@ class Stretch:
             self._places = place_fillers(context, slots, self.fillers)
         self._rows: Sequence[int] = self._places if self.fillers else range(count)
         context.tokens[self._places] = [call.tokens[call.computed] for call in calls]
-        context.positions[self._places] = [call.computed for call in calls]
+        context.positions[self._places] = [call.computed - call.lag for call in calls]
         context.sequence[self._places] = slots
         context.wanted[self._places] = 1
 

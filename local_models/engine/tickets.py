@@ -1,6 +1,6 @@
 """Tickets: the state of a call in the engine; and the totals of all calls."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from local_models.engine.images import ImageAt
@@ -40,10 +40,6 @@ class Ticket:
     held_scores: list[TokenScore] = field(default_factory=list)
     ended: bool = False
 
-    def bytes_of(self, weights: Weights, token: int) -> bytes:
-        """Returns the bytes that a token adds to the text: also of a control token that the call shows."""
-        return weights.piece(token) or self.sampling.shown.get(token, b"")
-
     def stage(self) -> str:
         """Returns the stage of the call, for `DeadlineExceeded`."""
         if self.first_token:
@@ -55,8 +51,11 @@ class Ticket:
         call = self.call
         assert call is not None
         if self.whole_only:
-            self.held_tokens = call.tokens[call.prompt :]
-            self.held_text.append(self.text.feed(b"".join([self.bytes_of(weights, each) for each in self.held_tokens])))
+            self.held_tokens, shown = call.tokens[call.prompt :], self.sampling.shown
+            pieces: Iterable[bytes] = map(weights.piece, self.held_tokens)
+            if shown:
+                pieces = (piece or shown.get(token, b"") for piece, token in zip(pieces, self.held_tokens, strict=True))
+            self.held_text.append(self.text.feed(b"".join(pieces)))
         return Piece(
             text="".join(self.held_text) + self.text.end(),
             tokens=tuple(self.held_tokens),

@@ -118,9 +118,12 @@ class Context:
             self._lib.api.llama_synchronize(self._ctx)
         return code
 
-    def decode_rows(self, sequence: int, start: int, rows: Floats, *, causal: bool) -> int:
-        """Decodes rows in place of embeddings of tokens, at positions from `start` on. `causal=False`: they see each
-        other, and have to fit a batch. Returns what `decode` does."""
+    def decode_rows(
+        self, sequence: int, start: int, rows: Floats, *, causal: bool, places: NDArray[np.int32] | None = None
+    ) -> int:
+        """Decodes rows in place of embeddings of tokens, at positions from `start` on, or at `places` from there on: a
+        column of four for each row. `causal=False`: they see each other, and have to fit a batch. Returns what `decode`
+        does."""
         size = self.shape.batch
         if not causal and len(rows) > size:
             raise EngineFailed(f"{len(rows)} rows belong together; the batch holds {size}", hint="raise `batch`")
@@ -136,6 +139,9 @@ class Context:
                 count = batch.n_tokens = len(part)
                 batch.embd = ctypes.cast(part.ctypes.data, dict(batch._fields_)["embd"])
                 self.positions[:count] = range(start + at, start + at + count)
+                if places is not None:
+                    there = np.ascontiguousarray(places[:, at : at + count] + np.array([[start]] * 3 + [[0]], np.int32))
+                    batch.pos = ctypes.cast(there.ctypes.data, dict(batch._fields_)["pos"])
                 self.sequence[:count] = sequence
                 self.wanted[:count] = 0
                 self._copied_state = None

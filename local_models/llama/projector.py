@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from local_models.errors import BadModelFile, BadOption, EngineFailed, EngineMissing, ModelClosed
 from local_models.gguf.reader import read
@@ -34,6 +35,14 @@ class ImageRows:
     rows: Floats
     stand_ins: tuple[int, ...]
     causal: bool  # False: its rows see each other, and are decoded together
+    #: position of each row in four dimensions, from that of the first on; None: a row has the position behind the last
+    places: NDArray[np.int32] | None = None
+    span: int = 0  # positions that it takes, where `places` says so
+
+    @property
+    def lag(self) -> int:
+        """Returns how many positions it takes less than rows."""
+        return 0 if self.places is None else len(self.stand_ins) - self.span
 
 
 Pieces = tuple["list[int] | ImageRows", ...]
@@ -63,14 +72,10 @@ class Projector:
         self._ctx: Any = self._api.mtmd_init_from_file(path.encode(), weights._model, params)
         if not self._ctx:
             raise BadModelFile(f"llama.cpp does not load this projector: {last_errors()}", path=path)
-        refused = ""
+        self._in_two_dimensions = bool(self._api.mtmd_decode_use_mrope(self._ctx))
         if not self._api.mtmd_support_vision(self._ctx):
-            refused = "it reads no images"
-        elif self._api.mtmd_decode_use_mrope(self._ctx):
-            refused = "its model gives the rows of an image positions in two dimensions, which this engine cannot yet"
-        if refused:
             self.close()
-            raise BadModelFile(f"{path}: {refused}", path=path, hint="leave `projector` out to use the model for text")
+            raise BadModelFile(f"{path}: it reads no images", path=path, hint="leave `projector` out")
 
     def encode(self, image: bytes) -> Pieces:
         """Returns what an image, PNG or JPEG, is in a prompt; raises `BadOption` for one that cannot be read."""
@@ -124,7 +129,13 @@ class Projector:
         rows = np.ctypeslib.as_array(address, (count, self._width)).copy()
         numbers = np.frombuffer(hashlib.shake_256(key).digest(4 * count), np.uint32) | np.uint32(1 << 31)
         causal = not api.mtmd_decode_use_non_causal(self._ctx, chunk)
-        return ImageRows(rows, tuple(numbers.view(np.int32).tolist()), causal)
+        stand_ins = tuple(numbers.view(np.int32).tolist())
+        if not self._in_two_dimensions:
+            return ImageRows(rows, stand_ins, causal)
+        image = api.mtmd_input_chunk_get_tokens_image(chunk)
+        found = [api.mtmd_image_tokens_get_decoder_pos(image, 0, at) for at in range(count)]
+        places = np.array([[each.t, each.y, each.x, each.z] for each in found], np.int32).T
+        return ImageRows(rows, stand_ins, causal, places, int(api.mtmd_input_chunk_get_n_pos(chunk)))
 
     def close(self) -> None:
         """Frees the projector, before its model. May be called again."""

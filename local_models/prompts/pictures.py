@@ -16,6 +16,7 @@ from local_models.errors import BadOption, BadTemplate
 
 MARK = "\ufdd2"  # a noncharacter in place of a picture
 MOST, LONGEST, LARGEST = 16, 16 << 20, 16 << 20  # pictures of a call, bytes of one, and its pixels
+THINNEST = 100  # times as long as wide
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of the kinds of a PNG
 _HOW = 'send `{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}`, or the bytes as `data`'
@@ -123,6 +124,8 @@ def _checked(image: bytes, field: str) -> bytes:
         if isinstance(error, BadOption):
             raise
         raise BadOption("the picture is damaged", field=field) from None
+    if max(width, height) > THINNEST * min(width, height) > 0:
+        raise BadOption(f"a picture of {width} x {height} is too thin", field=field)
     if not 0 < width * height <= LARGEST:
         raise BadOption(
             f"a picture of {width} x {height}; at most {LARGEST >> 20} million pixels are read", field=field

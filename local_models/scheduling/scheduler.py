@@ -74,6 +74,7 @@ class ScheduledCall:
     leader: "ScheduledCall | None" = None  # running call that reads the beginning which this call waits to copy
     share: int = 0  # tokens of that beginning
     seeded: bool = False  # a seed was given: while it runs alone, it is answered the same each time
+    lag: int = 0  # positions that it takes less than tokens so far, as rows of images may share one; set by the engine
     restoring: int = 0  # tokens that are being restored from outside the KV cache, for which the call waits
 
     @property
@@ -366,6 +367,10 @@ class Scheduler:
         shared = self._trie.shared(tokens)
         best = max((slot for slot in shared if slot in self._idle), key=lambda slot: shared[slot], default=-1)
         return best, self._trie.text(best)
+
+    def text(self, slot: int) -> tuple[int, ...]:
+        """Returns the tokens that a slot holds, or that its call is about to read."""
+        return self._trie.text(slot)
 
     def holds(self, slot: int, tokens: Sequence[int]) -> bool:
         """Whether an idle slot has a text that begins with these tokens."""

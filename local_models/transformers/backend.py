@@ -11,13 +11,13 @@ from local_models.backend import Deliver, GenerationRequest, LoadedModel, Runnin
 from local_models.errors import BadOption, EngineFailed, LocalModelError, PromptTooLong
 from local_models.options import LoadOptions, Lora
 from local_models.prompts.preparing import prepare
+from local_models.prompts.tool_formats import shows_tools
 from local_models.replies import Statistics
 from local_models.transformers.answer import Item, OpenAnswer
 from local_models.transformers.engine import StepEngine
 from local_models.transformers.folder import check_folder
 from local_models.transformers.options import shape_of
 from local_models.transformers.sampling import Chooser
-from local_models.transformers.templates import shows_tools
 from local_models.transformers.text import TokenText
 from local_models.transformers.torch_model import TorchModel
 from local_models.transformers.vectors import takes_first_token, vector_of
@@ -144,8 +144,8 @@ class TransformersBackend:
             raise BadOption(
                 "this model is an encoder: it writes no text", field="model", hint="`embed` is what it does"
             )
-        if request.grammar and request.opens is None:  # one behind a mark is a help that a call can do without
-            forced = how.tool_choice not in ("auto", "none")
+        forced = how.tool_choice not in ("auto", "none")
+        if forced or how.schema is not None or how.grammar:  # that of a call of its own accord is a help alone
             field = "tool_choice" if forced else "schema" if how.schema is not None else "grammar"
             raise BadOption(
                 f"a model of hf: writes without a grammar, so `{field}` cannot be kept",

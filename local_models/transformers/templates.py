@@ -56,8 +56,3 @@ def _chosen(configured: Any) -> str:
 def _without_training_marks(template: str) -> str:
     """Replaces the tags `generation`, which mark the model's own words for a training and which Jinja does not know."""
     return _TRAINING_MARK.sub(lambda tag: f"{{%{tag[1]} {'endif' if tag[2] else 'if true'} {tag[3]}%}}", template)
-
-
-def shows_tools(template: str) -> bool:
-    """Whether a template puts the tools of a call into the prompt."""
-    return "tools" in template

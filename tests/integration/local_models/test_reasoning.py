@@ -50,8 +50,7 @@ async def parts(model: LocalModel, **how: Any) -> tuple[str, str, Any]:
     return thought, text, reply
 
 
-@pytest.mark.parametrize("control", [MARKS, ()])
-@pytest.mark.parametrize("opened_by_template", [False, True])
+@pytest.mark.parametrize(("control", "opened_by_template"), [(MARKS, False), ((), True)])
 async def test_reasoning_is_no_content_wherever_the_answer_ends(
     control: tuple[str, ...], opened_by_template: bool, folder: Path
 ) -> None:
@@ -95,7 +94,7 @@ async def test_a_template_says_whether_and_of_what_a_model_reasons(folder: Path)
     async with opened(path) as model:
         plain = [{key: text for key, text in message.items() if key != "reasoning_content"} for message in told]
         assert await model.count(told) == await model.count(plain), "of turns before the last question it is left out"
-        parts = model._template.render(told[:2])
+        parts = model._requests.template.render(told[:2])
         assert "a thought <" in "".join(parts)
         assert any(part.endswith("thought <") for part in parts), "its marks are text"
         without = await model.count(told, thinking=False)
