@@ -52,6 +52,8 @@ docs: ## the guides and the API reference, as a site in build/docs; a broken lin
 
 bench: ## all benchmarks, beside their peers
 	@$(PYTHON) scripts/venv.py bench
+	@.ci/packages redis-server nghttp2-client
+	@$(PYTHON) -m scripts.peers
 	@$(BIN)/python -m benchmarks all --json results/all.json --picture results
 
 soak: venv ## long fault and load runs; not in CI

@@ -14,14 +14,13 @@ from pathlib import Path
 import psutil
 
 from benchmarks._http2_server import free_port
+from benchmarks._peers import how_to_get, program
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTED = 60.0  # seconds that a subject has to start
 KEY = "k"  # litellm needs one; both endpoints check it
-LITELLM = ROOT / "build" / "litellm" / "bin" / "litellm"
-HOW_TO_GET_LITELLM = "python3 -m venv build/litellm && build/litellm/bin/pip install 'litellm[proxy]'"
-FERROGW = ROOT / "build" / "ferrogw" / "bin" / "ferrogw"
-HOW_TO_GET_FERROGW = "python3 -m venv build/ferrogw && build/ferrogw/bin/pip install ferrogw"
+LITELLM, HOW_TO_GET_LITELLM = program("litellm", "litellm"), how_to_get("litellm")
+FERROGW, HOW_TO_GET_FERROGW = program("ferrogw", "ferrogw"), how_to_get("ferrogw")
 _CONFIG = """\
 model_list:
   - model_name: gpt-4o

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 
 from benchmarks._cluster_cast import Echo
@@ -15,8 +16,7 @@ ASK, SLOW = "ask across nodes, no delay", "ask across nodes, 0.5 ms to and from 
 CPU = "processor time for a call, at the node that answers: the gateway"
 US, NATS, GRPC = "three-mode", "nats-py, request and reply", "grpc.aio, without a server between"
 RAY = "Ray, an actor on a second raylet, on loopback"
-RAY_PYTHON = ROOT / "build/ray/bin/python"
-GET_RAY = "python -m venv build/ray && build/ray/bin/pip install ray"
+GET_RAY = "python3 scripts/venv.py bench"
 HALF = 0.0005
 HAS_NATS = importlib.util.find_spec("nats") is not None
 HAS_GRPC = importlib.util.find_spec("grpc") is not None
@@ -34,10 +34,10 @@ def run(context: Context) -> Iterator[Row | Missing]:
 
 
 def _ray() -> Program | None:
-    """Ray's program, in the environment of its own; None where there is none, or Ray does not start here."""
-    if not RAY_PYTHON.exists():
+    """Ray's program; None where there is none, or Ray does not start here."""
+    if importlib.util.find_spec("ray") is None:
         return None
-    command = [str(RAY_PYTHON), str(ROOT / "benchmarks/_ray_cast.py"), str(CALLS), json.dumps(PAYLOAD)]
+    command = [sys.executable, str(ROOT / "benchmarks/_ray_cast.py"), str(CALLS), json.dumps(PAYLOAD)]
     try:
         return Program(command, {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"})
     except RuntimeError:

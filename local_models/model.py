@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import os
 import struct
 import time
@@ -15,20 +16,17 @@ from local_models.backend import Claim, Deliver, GenerationRequest, ModelBackend
 from local_models.errors import BadOption, EngineFailed, ModelClosed, translate_errors
 from local_models.files.catalogue import find
 from local_models.gguf import Summary
+from local_models.openings import Opening
 from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, with_changes
-from local_models.prompts.grammar import exact_grammar, is_small, schema_grammar
+from local_models.prompts.answers import AnswerReader
+from local_models.prompts.grammar import exact_grammar, grammar_text, is_small, schema_grammar, schema_rules
+from local_models.prompts.pictures import has_pictures, with_pictures, without_pictures
 from local_models.prompts.preparing import prepare
+from local_models.prompts.reasoning import ReasoningSplitter, begins_inside, reasoning_marks
 from local_models.prompts.templates import ChatTemplate, Message
-from local_models.prompts.tools import (
-    OPEN,
-    ToolCallParser,
-    forced_call_grammar,
-    forces_call,
-    free_call_grammar,
-    marks_calls,
-    shown_tools,
-    tool_name,
-)
+from local_models.prompts.tool_formats import START, tool_format
+from local_models.prompts.tool_grammar import forced_call_grammar, free_call_grammar
+from local_models.prompts.tools import ToolCallParser, forces_call, shown_tools, tool_name
 from local_models.replies import Reply, Statistics
 from local_models.stream import Begin, PieceStream, collect_reply
 from local_models.transformers.address import SCHEME, is_hugging_face
@@ -36,6 +34,7 @@ from local_models.transformers.address import SCHEME, is_hugging_face
 if TYPE_CHECKING:
     from local_models.prompts.answer_check import AnswerCheck
 
+logger = logging.getLogger("local_models")
 _STATE = struct.Struct("<4s32sI")
 _MAGIC = b"TMS1"
 _LEAST_SECONDS = 1e-6  # left of a deadline that has passed: the engine reports it
@@ -62,6 +61,9 @@ class LocalModel:
             control=loaded.control,
             adds_bos=loaded.adds_bos,
         )
+        self._sees = loaded.sees
+        self._calls = tool_format(self._template.source)
+        self._thinks = reasoning_marks(self._template.source)
 
     @classmethod
     async def load(
@@ -74,7 +76,18 @@ class LocalModel:
         the cache is to have, and where it returns False the cache stays as it is. A `ModelPool` keeps its budget so.
         """
         chosen, name = options or LoadOptions(), os.fspath(model)
+        if chosen.idle_unload:
+            raise BadOption(
+                "`idle_unload` is for models of a pool, which loads them again",
+                field="idle_unload",
+                hint="use a ModelPool or a connection, or close this model yourself",
+            )
         backend: ModelBackend
+        if chosen.projector:
+            if is_hugging_face(name):
+                raise BadOption("a projector is for GGUF models", field="projector")
+            projector = await asyncio.to_thread(find, chosen.projector)
+            chosen = msgspec.structs.replace(chosen, projector=str(projector))
         if is_hugging_face(name):
             from local_models.isolated import IsolatedBackend
             from local_models.transformers.loading import prepared_folder
@@ -84,6 +97,9 @@ class LocalModel:
         if chosen.device != "auto":
             raise BadOption("`device` is for models of hf:; a GGUF model takes `gpu_layers`", field="device")
         path = await asyncio.to_thread(find, name)
+        if chosen.draft:
+            draft = await asyncio.to_thread(find, chosen.draft)
+            chosen = msgspec.structs.replace(chosen, draft=str(draft))
         if chosen.isolated:
             from local_models.isolated import IsolatedBackend
 
@@ -109,6 +125,8 @@ class LocalModel:
             backend.abandon()
             loaded._closed = True
             raise
+        facts = backend.loaded
+        logger.info("loaded %s: a context of %d tokens, %s", facts.summary.path, facts.context, facts.context_chosen)
         return loaded
 
     # --- calls ---
@@ -137,10 +155,11 @@ class LocalModel:
         process) or where text may turn out to be a tool call, or must be checked when it is whole.
         """
         how = with_changes(options, changes)
-        if how.tools:
+        if how.tools or self._thinks:
             return None
         self._require_open()
-        parts = self._template.render_at_once(messages)
+        self._require_writer()
+        parts = self._template.render_at_once(messages, thinking=how.thinking)
         if parts is None or not self._has_small_grammar(how):
             return None
         grammar, exact = (how.grammar, True) if how.schema is None else exact_grammar(how.schema)
@@ -170,18 +189,47 @@ class LocalModel:
         """Continues a bare text, or tokens, and returns the whole answer; see `stream_complete`."""
         return await collect_reply(self._stream_text(prompt, with_changes(options, changes), pieces=False))
 
+    def _require_writer(self) -> None:
+        """Raises `BadOption` for a model that writes no text."""
+        if self.summary.ranks:
+            does, method = "reranks documents", "rerank"
+        elif self.summary.encodes:
+            does, method = "embeds texts", "embed"
+        else:
+            return
+        raise BadOption(f"this model {does}: it writes no text", field="model", hint=f"`{method}` is what it does")
+
     def _stream_chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
-        tools = shown_tools(how)
-        tool_calls = ToolCallParser([tool_name(tool) for tool in tools]) if tools else None
-        parts = self._template.render_at_once(messages, tools) if self._has_small_grammar(how) else None
+        self._require_writer()
+        reader = self._reader(how)
+        pieces = pieces or self._thinks is not None  # its tokens are counted piece by piece
+        pictures: list[bytes] = []
+        parts = self._rendered_at_once(messages, how) if self._has_small_grammar(how) else None
         if parts is not None:
-            begin = self._starter(self._request(parts, how, special=True, pieces=pieces))
+            request = self._request(parts, how, special=True, pieces=pieces, reader=reader)
+            begin = self._starter(request)
         else:
             given = list(messages)
-            begin = self._slow_starter(lambda until: self._render(given, how, until), how, special=True, pieces=pieces)
-        return PieceStream(begin, how.within, tool_calls, _answer_check(how))
+            begin = self._slow_starter(
+                lambda until: self._render(given, how, until, pictures),
+                how,
+                special=True,
+                pieces=pieces,
+                reader=reader,
+                pictures=pictures,
+            )
+        return PieceStream(begin, how.within, reader, _answer_check(how))
+
+    def _reader(self, how: Generate) -> AnswerReader | None:
+        """What splits an answer; None where it is nothing but text."""
+        tools = shown_tools(how) if self._free_of_shape(how) or forces_call(how) else ()
+        calls = ToolCallParser([tool_name(tool) for tool in tools], self._calls) if tools else None
+        if calls is None and self._thinks is None:
+            return None
+        return AnswerReader(None if self._thinks is None else ReasoningSplitter(self._thinks), calls)
 
     def _stream_text(self, prompt: str | Sequence[int], how: Generate, *, pieces: bool) -> PieceStream:
+        self._require_writer()
         if how.tools:
             raise BadOption("tools need messages; `complete` takes a bare text", field="tools")
         parts, tokens = ([prompt], ()) if isinstance(prompt, str) else ([], _checked_tokens(prompt, "prompt"))
@@ -191,8 +239,20 @@ class LocalModel:
             begin = self._slow_starter(lambda until: parts, how, special=False, pieces=pieces, tokens=tokens)
         return PieceStream(begin, how.within, None, _answer_check(how))
 
-    def _render(self, messages: Sequence[Message], how: Generate, until: float) -> list[str]:
-        return self._template.render(messages, shown_tools(how), until=until, within=how.within)
+    def _rendered_at_once(self, messages: Sequence[Message], how: Generate) -> list[str] | None:
+        """The prompt, or None where that may hold an event loop for long."""
+        if self._sees and has_pictures(messages):
+            return None
+        return self._template.render_at_once(messages, shown_tools(how), how.thinking)
+
+    def _render(self, messages: Sequence[Message], how: Generate, until: float, pictures: list[bytes]) -> list[str]:
+        """The prompt in parts; adds its pictures to `pictures`."""
+        if self._sees and has_pictures(messages):
+            messages, found = without_pictures(messages)
+            pictures += found
+        tools = shown_tools(how)
+        parts = self._template.render(messages, tools, thinking=how.thinking, until=until, within=how.within)
+        return with_pictures(parts, len(pictures)) if pictures else parts
 
     def _request(
         self,
@@ -203,18 +263,34 @@ class LocalModel:
         pieces: bool,
         tokens: tuple[int, ...] = (),
         grammar: str | None = None,
+        reader: AnswerReader | None = None,
+        pictures: Sequence[bytes] = (),
     ) -> GenerationRequest:
-        """`grammar` is that of the answer, where it is made already."""
-        free = self._may_call(how)
+        """`grammar` is that of the answer, where it is made already; `reader` is what splits the answer to messages."""
+        thinks = self._thinks if reader is not None else None
+        inside = thinks is not None and begins_inside(thinks, parts)
+        if reader is not None and inside:
+            reader.begins_inside()
+        opens = None
         if grammar is None:
-            grammar = self._grammar(how) or (free_call_grammar(how) if free else "")
+            free = self._may_call(how)
+            if free:
+                start = START if self._calls.holds_bare else ""
+                opens = Opening(marks=self._calls.opens, start=start, thinks=thinks, inside=inside)
+                grammar = free_call_grammar(how, self._calls)
+            else:
+                grammar = self._grammar(how, behind_thought=inside)
+                if thinks is not None and inside and grammar:  # first the thought, then what has a shape
+                    opens = Opening(marks=(thinks[1],))
         return GenerationRequest(
             parts=tuple(parts),
             tokens=tokens,
             special=special,
             options=how,
             grammar=grammar,
-            opens=OPEN if free else "",
+            opens=opens,
+            pictures=tuple(pictures),
+            shows=((self._calls.marks if how.tools else ()) + (thinks or ())) if reader is not None else (),
             pieces=pieces,
         )
 
@@ -233,6 +309,8 @@ class LocalModel:
         special: bool,
         pieces: bool,
         tokens: tuple[int, ...] = (),
+        reader: AnswerReader | None = None,
+        pictures: Sequence[bytes] = (),
     ) -> Begin:
         """Returns the begin of a call that is prepared on a thread; its time counts to the deadline of the call."""
 
@@ -241,7 +319,10 @@ class LocalModel:
             until = time.monotonic() + how.within
 
             def work() -> GenerationRequest:
-                return self._request(render(until), how, special=special, pieces=pieces, tokens=tokens)
+                parts = render(until)  # which adds the pictures
+                return self._request(
+                    parts, how, special=special, pieces=pieces, tokens=tokens, reader=reader, pictures=pictures
+                )
 
             request = await prepare(work, until, how.within)
             self._require_open()
@@ -257,23 +338,30 @@ class LocalModel:
         return how.schema is None or is_small(how.schema)
 
     def _may_call(self, how: Generate) -> bool:
-        """Whether the model may choose to call a tool, with a mark behind which a grammar can hold."""
-        free = how.tool_choice == "auto" and how.schema is None and not how.grammar
-        return free and bool(how.tools) and marks_calls(self._template.source)
+        """Whether the model may choose to call a tool; a grammar holds from the beginning of a call on."""
+        return how.tool_choice == "auto" and bool(how.tools) and self._free_of_shape(how)
 
-    def _grammar(self, how: Generate) -> str:
+    @staticmethod
+    def _free_of_shape(how: Generate) -> bool:
+        """Whether neither a schema nor a grammar says what the answer is."""
+        return how.schema is None and not how.grammar
+
+    def _grammar(self, how: Generate, *, behind_thought: bool) -> str:
         if forces_call(how):  # a forced tool call overrides the schema of the text
-            return forced_call_grammar(how, self._template.source)
+            return forced_call_grammar(how, self._calls, behind_thought=behind_thought)
+        if how.schema is not None and behind_thought:
+            root, rules, _ = schema_rules(how.schema)
+            return grammar_text(f'"\\n"{{0,2}} {root}', rules)
         return schema_grammar(how.schema) if how.schema is not None else how.grammar
 
     async def _prompt_tokens(self, messages: Sequence[Message], how: Generate) -> list[int]:
-        tools = shown_tools(how)
-        parts = self._template.render_at_once(messages, tools)
+        pictures: list[bytes] = []
+        parts = self._rendered_at_once(messages, how)
         if parts is None:
             until, given = time.monotonic() + how.within, list(messages)
-            parts = await prepare(lambda: self._render(given, how, until), until, how.within)
+            parts = await prepare(lambda: self._render(given, how, until, pictures), until, how.within)
             self._require_open()
-        return await self._backend.tokenize(parts, start=True, special=True)
+        return await self._backend.tokenize(parts, start=True, special=True, pictures=pictures)
 
     def _require_open(self) -> None:
         if self._closed:
@@ -345,9 +433,15 @@ class LocalModel:
             await self.chat(messages, msgspec.structs.replace(how, max_tokens=1, schema=None, grammar=""))
             held, state = await self._backend.save(tokens)
             if held[: len(tokens) - 1] != tuple(tokens[:-1]):
-                raise EngineFailed("the conversation was evicted before it was saved", hint="raise `prefix_tokens`")
+                raise EngineFailed("the conversation was evicted before it was saved", hint=self._to_keep_more())
         body = struct.pack(f"<{len(held)}i", *held) + state
         return _STATE.pack(_MAGIC, hashlib.sha256(body).digest(), len(held)) + body
+
+    def _to_keep_more(self) -> str:
+        """Says what would keep the text of a finished call longer."""
+        if self.options.prefix_tokens >= 0:
+            return "load the model with more `prefix_tokens`"
+        return "save it while fewer conversations are held, or load the model with more `sequences`"
 
     async def restore(self, state: bytes) -> bool:
         """Puts a saved state back: a call that begins with it computes only the rest. False: there is no room now."""

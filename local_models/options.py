@@ -1,13 +1,14 @@
 """Options of loading a model and of each call: frozen values, checked where they are made."""
 
-from typing import Any, Literal, TypedDict
+from functools import cache
+from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
 
 from local_models.errors import BadOption
 
 KvLayout = Literal["auto", "split", "unified"]
-KvType = Literal["f16", "q8_0"]
+KvType = Literal["f16", "q8_0", "q4_0"]
 FROM_DISK_MB = 32  # MiB of memory for prompts from disk: beginnings that many of them share are read once
 FREE = ("auto", "none")  # the choices of a tool that force nothing
 
@@ -17,40 +18,77 @@ def _require(condition: bool, field: str, rule: str) -> None:
         raise BadOption(f"`{field}` {rule}", field=field)
 
 
+@cache
+def _fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
+
+
+def _check_types(options: msgspec.Struct) -> None:
+    """Raises `BadOption` for a value of another type: a struct takes whatever it is given."""
+    for field in _fields_of(type(options)):
+        value = getattr(options, field.name)
+        try:
+            msgspec.convert(value, field.type)
+        except msgspec.ValidationError:
+            raise BadOption(f"`{field.name}` is {_said(field.type)}, not {value!r:.60}", field=field.name) from None
+
+
+def _said(kind: Any) -> str:
+    """A type of an option in a sentence."""
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
+    if kind in words:
+        return words[kind]
+    choices = get_args(kind)
+    if Ellipsis in choices:
+        return f"a tuple of {choices[0].__name__}"
+    return " or ".join(words.get(choice) or repr(choice) for each in choices for choice in get_args(each) or (each,))
+
+
 class Lora(msgspec.Struct, frozen=True, kw_only=True):
     """A trained adapter, applied to every call until `LocalModel.set_lora` says otherwise."""
 
     path: str  #: file of the adapter, in GGUF
     scale: float = 1.0  #: strength of the adapter
 
+    def __post_init__(self) -> None:
+        _check_types(self)
+
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a model is loaded. Zero and "auto" mean: chosen for this device, and said in `statistics()`."""
 
-    context: int = 0  #: most tokens of one conversation; 0: what the model was trained for, at most 4096
+    #: most tokens of one conversation; 0: what the model was trained for, as far as the memory allows
+    context: int = 0
     sequences: int = 0  #: conversations in the KV cache at once, at most 256; more callers wait in the queue
     pool: int = 0  #: tokens of all conversations together, for the unified layout
     layout: KvLayout = "auto"  #: KV cache "split" into equal parts for each conversation, or "unified"
-    kv_type: KvType = "f16"  #: type of the numbers in the KV cache; "q8_0" takes half the memory
+    kv_type: KvType = "f16"  #: type of the numbers in the KV cache: "q8_0" takes half the memory, "q4_0" a quarter
     batch: int = 512  #: most tokens in one step, 8 to 8192
-    threads: int = 0  #: threads that compute
-    gpu_layers: int | Literal["auto"] = "auto"  #: layers of the model that a GPU computes
+    threads: int = 0  #: threads that compute; 0: all cores, but for one while others need it
+    memory_bytes: int = 0  #: most bytes of this model, weights and KV cache; 0: what is free here
+    idle_unload: float = 0.0  #: seconds without a call after which a pool unloads it; the next call loads it; 0: never
+    gpu_layers: int | Literal["auto"] = "auto"  #: layers of the model that a GPU computes; -1: all
     #: milliseconds that a step with running streams aims at (or 2.5 times what they take alone): long prompts wait
     step_ms: float = 20.0
     queue: int = 4096  #: waiting calls; one more gets `Overloaded`
     prefix_tokens: int = -1  #: most tokens of finished conversations kept for re-use; -1: what the cache holds
+    #: tokens that are guessed for a call and computed in one step: "auto" as many as pay, "off", or at most so many
+    speculate: int | Literal["auto", "off"] = "auto"
+    draft: str = ""  #: address of a small model with the same vocabulary, which writes ahead for all calls
     chat_template: str = ""  #: Jinja template instead of the one in the file
     cache_mb: int = 0  #: MiB of memory for prompts of finished calls that have no place in the KV cache any more
     cache_dir: str = ""  #: folder in which prompts of finished calls outlive the program; "": none
     cache_disk_mb: int = 4096  #: most MiB of all files in `cache_dir`; the least recently used go first
     lora: tuple[Lora, ...] = ()  #: adapters applied from the start
+    projector: str = ""  #: file of the projector (mmproj) by which the model reads pictures; empty: it reads none
     isolated: bool = False  #: runs in a process of its own: a native crash ends calls, not this process
     mmap: bool = True  #: maps the file into memory rather than reading it
     device: str = "auto"  #: of a model of hf: where it runs: "cpu", "cuda", "cuda:0", "mps", or "auto"
     network: bool = False  #: of a model of hf: it may be downloaded where it is not here
 
     def __post_init__(self) -> None:
-        for name in ("context", "sequences", "pool", "threads"):
+        _check_types(self)
+        for name in ("context", "sequences", "pool", "threads", "memory_bytes"):
             _require(getattr(self, name) >= 0, name, "is a count, or 0 for automatic")
         _require(self.sequences <= 256, "sequences", "is at most 256, the limit of llama.cpp; more callers queue")
         _require(8 <= self.batch <= 8192, "batch", "is between 8 and 8192 tokens")
@@ -61,6 +99,11 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             self.cache_disk_mb >= 1, "cache_disk_mb", "is a number of MiB above 0; without `cache_dir` there is none"
         )
         _require(self.prefix_tokens >= -1, "prefix_tokens", "is a number of tokens, or -1 for automatic")
+        _require(self.threads <= 512, "threads", "is at most 512")
+        _require(self.gpu_layers == "auto" or self.gpu_layers >= -1, "gpu_layers", 'is a count, -1 for all, or "auto"')
+        _require(0 <= self.idle_unload < float("inf"), "idle_unload", "is a number of seconds, or 0 for never")
+        if isinstance(self.speculate, int):
+            _require(1 <= self.speculate <= 16, "speculate", 'is "auto", "off", or between 1 and 16 tokens')
 
     @property
     def cache_bytes(self) -> int:
@@ -92,6 +135,7 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     #: `{"type": "function", "function": {"name", "description", "parameters"}}` for each tool
     tools: tuple[dict[str, Any], ...] = ()
     tool_choice: str = "auto"  #: "auto", "none", "required" (at least one call), or the name of the tool to call
+    thinking: bool | None = None  #: whether the model reasons before it answers; None: as its chat template does
     agent: str = ""  #: name of the caller: agents get equal shares of the engine
     priority: int = 0  #: higher goes first, and may take the place of lower
     within: float = 300.0  #: deadline in seconds, waiting included
@@ -160,6 +204,7 @@ class GenerateChanges(TypedDict, total=False):
     logprobs: int
     tools: tuple[dict[str, Any], ...]
     tool_choice: str
+    thinking: bool | None
     agent: str
     priority: int
     within: float

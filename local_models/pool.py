@@ -1,6 +1,8 @@
-"""Pool of models under one memory budget: loads on first use, unloads the least recently used to make room."""
+"""Pool of models under one memory budget: loads on first use, unloads the least recently used to make room, and those
+that nobody has used for a while where their options say so."""
 
 import asyncio
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -10,6 +12,8 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from local_models.errors import DeadlineExceeded, LocalModelError, ModelClosed, OutOfMemory, translate_errors
 from local_models.files.catalogue import find
 from local_models.model import LocalModel
@@ -17,15 +21,26 @@ from local_models.options import LoadOptions
 from local_models.replies import Statistics
 from local_models.transformers.address import is_hugging_face
 
+logger = logging.getLogger("local_models")
+
 
 @dataclass(slots=True)
 class _PoolEntry:
     fixed: int  # bytes of all but the KV cache
+    idle_unload: float  # seconds without a user after which the model is unloaded; 0: never
     size: int = 0  # bytes of the budget
     gone: bool = False  # counts no longer
     model: LocalModel | None = None
     users: int = 0  # leases, and the loading
     loading: asyncio.Task[LocalModel] | None = None
+    idle_timer: asyncio.TimerHandle | None = None
+
+    def in_use(self) -> None:
+        """Adds a user."""
+        self.users += 1
+        if self.idle_timer is not None:
+            self.idle_timer.cancel()
+            self.idle_timer = None
 
 
 class Lease:
@@ -47,8 +62,10 @@ class ModelPool:
 
     A model in use is never unloaded; `OutOfMemory` is raised where only such models could make room. `memory_bytes` is
     the budget for weights and KV caches, `options` are those of every load but of the `models` that have their own, and
-    `unloaded` counts the models that made room. `files` gives names to files of this pool: `{"brain": "brain.gguf"}`.
-    A cache grows with its callers where the budget has room for that; no model is unloaded for it.
+    `unloaded` counts the models that made room, and `rested` those that nobody had used for their `idle_unload`: the
+    next use loads them again, once for all who want them then. `files` gives names to files of this pool:
+    `{"brain": "brain.gguf"}`. A cache grows with its callers where the budget has room for that; no model is unloaded
+    for it.
     """
 
     def __init__(
@@ -60,12 +77,14 @@ class ModelPool:
         files: Mapping[str, str] | None = None,
     ) -> None:
         self.memory_bytes = memory_bytes
-        self.unloaded = 0
+        self.unloaded = self.rested = 0
         self._options = options or LoadOptions()
         self._own = {name.removeprefix("gguf:"): own for name, own in (models or {}).items()}
         self._files = dict(files or {})
         self._places: OrderedDict[str, _PoolEntry] = OrderedDict()  # least recently used first
         self._room_lock = asyncio.Lock()
+        self._unloading: set[asyncio.Task[None]] = set()  # models that nobody used for a while
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._used = 0
         self._used_lock = threading.Lock()  # caches grow on threads of their models
         self._closed = False
@@ -105,15 +124,23 @@ class ModelPool:
             from local_models.llama.sizing import machine, plan
 
         summary = known_facts(str(find(source))).summary
-        load_plan = plan(summary, self._options_of(name), machine())
-        return summary.file_bytes + self._options_of(name).cache_bytes, load_plan.first_kv_bytes
+        options = self._options_of(name)
+        load_plan, drafting = plan(summary, options, machine()), 0
+        if options.draft:
+            draft = known_facts(str(find(options.draft))).summary
+            tokens = load_plan.first_kv_bytes // max(summary.kv_bytes(1, options.kv_type), 1)
+            drafting = draft.memory_bytes(tokens, options.kv_type)
+        return summary.file_bytes + options.cache_bytes + drafting, load_plan.first_kv_bytes
 
     def _source(self, name: str) -> str:
         """The file that has this name here, or the name itself."""
         return self._files.get(name, name)
 
     def _options_of(self, name: str) -> LoadOptions:
-        return self._own.get(name.removeprefix("gguf:"), self._options)
+        """The options of a model here, which the budget bounds."""
+        own = self._own.get(name.removeprefix("gguf:"), self._options)
+        most = min(own.memory_bytes or self.memory_bytes, self.memory_bytes)
+        return msgspec.structs.replace(own, memory_bytes=most)
 
     @asynccontextmanager
     async def use(self, name: str, within: float | None = None) -> AsyncIterator[LocalModel]:
@@ -150,7 +177,8 @@ class ModelPool:
         if loading is None:
             entry.users += 1
             claim = partial(self._take, entry)
-            load = LocalModel.load(self._source(name), self._options_of(name), claim=claim)
+            options = msgspec.structs.replace(self._options_of(name), idle_unload=0.0)  # which is for this pool to do
+            load = LocalModel.load(self._source(name), options, claim=claim)
             loading = entry.loading = asyncio.ensure_future(load)
             loading.add_done_callback(partial(self._load_done, name, entry))
         try:
@@ -173,12 +201,40 @@ class ModelPool:
         if entry is None or entry.model is None or self._closed:
             return None
         self._places.move_to_end(name)
-        entry.users += 1
+        entry.in_use()
         return Lease(entry.model, lambda: self._release(name, entry))
 
     def _release(self, name: str, entry: _PoolEntry) -> None:
         entry.users -= 1
-        if entry.model is None and not entry.users and self._places.pop(name, None) is not None:
+        if entry.users or self._places.get(name) is not entry:
+            return
+        if entry.model is None:
+            del self._places[name]
+            self._leave(entry)
+        elif entry.idle_unload and self._loop is not None and not self._loop.is_closed():
+            entry.idle_timer = self._loop.call_later(entry.idle_unload, self._rest, name, entry)
+
+    def _rest(self, name: str, entry: _PoolEntry) -> None:
+        entry.idle_timer = None
+        unloading = asyncio.ensure_future(self._unload_idle(name, entry))
+        self._unloading.add(unloading)
+        unloading.add_done_callback(self._unloading.discard)
+
+    async def _unload_idle(self, name: str, entry: _PoolEntry) -> None:
+        """Unloads a model, unless somebody uses it again by now."""
+        async with self._room_lock:  # who wants it again waits until its memory is free
+            if entry.users or self._places.get(name) is not entry:
+                return
+            self.rested += 1
+            logger.info("unloaded %s, which nobody had used for %g s", name, entry.idle_unload)
+            await self._unload(name, entry)
+
+    async def _unload(self, name: str, entry: _PoolEntry) -> None:
+        del self._places[name]
+        try:
+            if entry.model is not None:
+                await entry.model.close()
+        finally:
             self._leave(entry)
 
     def _take(self, entry: _PoolEntry, cache_bytes: int) -> bool:
@@ -198,51 +254,58 @@ class ModelPool:
             entry.size, entry.gone = 0, True
 
     async def _occupy(self, name: str) -> _PoolEntry:
-        if self._closed:
-            raise ModelClosed("the pool is closed")
+        self._require_open()
+        self._loop = asyncio.get_running_loop()
         async with self._room_lock:
+            self._require_open()
             entry = self._places.get(name)
             if entry is None:
                 fixed, cache = await asyncio.to_thread(self._sizes, name)
-                entry = _PoolEntry(fixed)
+                entry = _PoolEntry(fixed, self._options_of(name).idle_unload)
                 await self._make_room(name, entry, cache)
                 self._places[name] = entry
             self._places.move_to_end(name)
-            entry.users += 1
+            entry.in_use()
             return entry
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ModelClosed("the pool is closed")
 
     async def _make_room(self, name: str, entry: _PoolEntry, cache_bytes: int) -> None:
         """Counts a model, and unloads idle ones for it where that is needed."""
         size = entry.fixed + cache_bytes
         if size > self.memory_bytes:
-            raise OutOfMemory(f"`{name}` needs {size >> 20} MiB; the budget is {self.memory_bytes >> 20} MiB")
+            raise OutOfMemory(
+                f"`{name}` needs {size >> 20} MiB; the budget is {self.memory_bytes >> 20} MiB",
+                hint="give the models of this program a larger budget, or choose a smaller model",
+            )
         while not self._take(entry, cache_bytes):
             idle = next((other for other, there in self._places.items() if not there.users), None)
             if idle is None:
                 busy = ", ".join(self._places)
                 raise OutOfMemory(
                     f"no room for `{name}` ({size >> 20} MiB): {busy} are in use",
-                    hint="try again later, or raise the budget",
+                    hint="try again later, or give the models of this program a larger budget",
                 )
-            unloaded = self._places.pop(idle)
             self.unloaded += 1
-            try:
-                if unloaded.model is not None:
-                    await unloaded.model.close()
-            finally:
-                self._leave(unloaded)
+            await self._unload(idle, self._places[idle])
 
     async def close(self) -> None:
         """Cancels loadings and closes every model, those in use included."""
         self._closed = True
         entries, self._places = self._places, OrderedDict()
         for entry in entries.values():
+            if entry.idle_timer is not None:
+                entry.idle_timer.cancel()
             if entry.loading is not None:
                 entry.loading.cancel()
                 await asyncio.wait([entry.loading])
             if entry.model is not None:
                 await entry.model.close()
             self._leave(entry)
+        if self._unloading:
+            await asyncio.wait(self._unloading)
 
     async def __aenter__(self) -> Self:
         return self

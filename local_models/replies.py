@@ -32,6 +32,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int = 0
     reused_tokens: int = 0  #: tokens of the prompt that were in the KV cache already
     completion_tokens: int = 0  #: tokens of the answer
+    reasoning_tokens: int = 0  #: those of them that are reasoning
     queued_seconds: float = 0.0  #: from the call to its place in the batch
     first_token_seconds: float = 0.0  #: from the call to its first token
     total_seconds: float = 0.0  #: from the call to its end
@@ -47,6 +48,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Part of a stream. The last piece has `finish`, `usage`, and the tool calls if there are any."""
 
     text: str = ""
+    reasoning: str = ""  #: what the model thinks before it answers
     tokens: tuple[int, ...] = ()  #: tokens of the text; their bytes may belong to a later piece
     scores: tuple[TokenScore, ...] = ()  #: one for each token, if `logprobs` asks for them
     finish: Finish | None = None  #: reason of the end; None: more pieces follow
@@ -60,6 +62,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     finish: Finish  #: reason of the end
     usage: Usage
+    reasoning: str = ""  #: what the model thought before it answered
     tokens: tuple[int, ...] = ()
     scores: tuple[TokenScore, ...] = ()  #: one for each token, if `logprobs` asks for them
     tool_calls: tuple[ToolCall, ...] = ()  #: calls in the answer; their text is not in `text`
@@ -76,6 +79,9 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     width_chosen: str  #: how the width was chosen: "configured", the measurement in words, or "not measured" so far
     sequences: int  #: sequences that the KV cache has room for, now; it grows to `width` of them
     context: int  #: most tokens of one call
+    context_chosen: str = ""  #: why so many, in words: "configured", what the model was trained for, or what fits
+    sequence_tokens: int = 0  #: tokens that a sequence has room for, now; it grows to `context` of them
+    kv_type: str = "f16"  #: type of the numbers in the KV cache
     pool: int  #: tokens of the KV cache
     threads: int  #: threads that compute
     gpu_layers: int  #: layers on the GPU; -1: all
@@ -106,4 +112,6 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     kept_memory_bytes: int = 0  #: bytes of them in memory, now
     kept_disk_bytes: int = 0  #: bytes of all files in `cache_dir`, when they were last looked at
     kept_refused: int = 0  #: files that were refused and removed
+    proposed_tokens: int = 0  #: tokens that were guessed and put into a step, to be found right or wrong
+    accepted_tokens: int = 0  #: those that were right
     restarts: int = 0  #: starts of a worker process after the first; 0 for an engine in this process

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from local_models.backend import Deliver, RunningCall
 from local_models.errors import LocalModelError, WorkerDied
-from local_models.prompts.tools import ToolCallParser
+from local_models.prompts.answers import AnswerReader
 from local_models.replies import Piece, Reply, TokenScore
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ class PieceStream(AsyncIterator[Piece]):
     """
 
     def __init__(
-        self, begin: Begin, within: float, tool_calls: ToolCallParser | None, check: "AnswerCheck | None" = None
+        self, begin: Begin, within: float, reader: AnswerReader | None, check: "AnswerCheck | None" = None
     ) -> None:
-        self._begin, self._within, self._tool_calls, self._check = begin, within, tool_calls, check
+        self._begin, self._within, self._reader, self._check = begin, within, reader, check
         self._items: deque[Piece | LocalModelError] = deque()
         self._arrival: asyncio.Future[None] | None = None  # set while the reader waits
         self._started = False
@@ -119,7 +119,7 @@ class PieceStream(AsyncIterator[Piece]):
         if item.finish:
             self._ended = True
             self._stop_watching()
-        piece = item if self._tool_calls is None else self._extract_tool_calls(item, self._tool_calls)
+        piece = item if self._reader is None else self._reader.read(item)
         return piece if self._check is None else self._checked(piece, self._check)
 
     def _checked(self, piece: Piece, check: "AnswerCheck") -> Piece:
@@ -130,23 +130,7 @@ class PieceStream(AsyncIterator[Piece]):
             return piece
         self._items.appendleft(problem)
         self._ended = False
-        return Piece(text=piece.text, tokens=piece.tokens, scores=piece.scores)
-
-    def _extract_tool_calls(self, piece: Piece, tool_calls: ToolCallParser) -> Piece:
-        text = tool_calls.feed(piece.text)
-        if piece.finish is None:
-            return Piece(text=text, tokens=piece.tokens, scores=piece.scores)
-        text += tool_calls.end()
-        calls = tuple(tool_calls.calls)
-        finish = "tool_calls" if calls and piece.finish == "stop" else piece.finish
-        return Piece(
-            text=text,
-            tokens=piece.tokens,
-            scores=piece.scores,
-            finish=finish,
-            usage=piece.usage,
-            tool_calls=calls,
-        )
+        return Piece(text=piece.text, reasoning=piece.reasoning, tokens=piece.tokens, scores=piece.scores)
 
     async def __aenter__(self) -> Self:
         try:
@@ -193,10 +177,12 @@ def _report_silence(stream: "weakref.ref[PieceStream]") -> None:
 async def collect_reply(stream: PieceStream) -> Reply:
     """Reads a stream to its end and joins its pieces."""
     texts: list[str] = []
+    thoughts: list[str] = []
     tokens: list[int] = []
     scores: list[TokenScore] = []
     async for piece in stream:
         texts.append(piece.text)
+        thoughts.append(piece.reasoning)
         tokens += piece.tokens
         scores += piece.scores
         if piece.finish is not None:
@@ -205,6 +191,7 @@ async def collect_reply(stream: PieceStream) -> Reply:
                 text="".join(texts),
                 finish=piece.finish,
                 usage=piece.usage,
+                reasoning="".join(thoughts),
                 tokens=tuple(tokens),
                 scores=tuple(scores),
                 tool_calls=piece.tool_calls,

@@ -104,6 +104,9 @@ def _plain_options(options: ConnectionOptions) -> dict[str, Any]:
         plain[name] = _plain(value, f"llm.{name}")
     if isinstance(options.config, str | Path):  # hosts start in this folder, and may leave it
         plain["config"] = str(Path(options.config).expanduser().absolute())
+    for load in (plain.get("local"), *plain.get("models", {}).values()):
+        for adapter in (load or {}).get("lora", ()):
+            adapter["path"] = str(Path(adapter["path"]).expanduser().absolute())
     plain["files"] = {name: anchored(path, Path.cwd()) for name, path in options.files.items()}
     if options.headers:
         # They are for this connection's own provider. A model of another one must not get them.

@@ -53,7 +53,7 @@ def compared(
     for _ in range(rounds):
         progress("three-mode")
         found.setdefault("three-mode", []).append(asyncio.run(_ours(path, prompts)))
-        if subjects.server_binary():
+        if subjects.server_command():
             progress("llama-server")
             found.setdefault("llama-server", []).append(asyncio.run(_theirs(path, prompts)))
     for index, case in enumerate(CASES):
@@ -62,5 +62,5 @@ def compared(
             yield Row(
                 case=label.format(case), subject=subject, unit=f"s to first token, p95 of {agents}", samples=samples
             )
-    if not subjects.server_binary():
+    if not subjects.server_command():
         yield Missing(case=label.format("cold"), subject="llama-server", how_to_get=subjects.HOW_TO_GET_SERVER)

@@ -97,7 +97,7 @@ def compared(
     }
     for width in WIDTHS:
         takes["raw decode", width] = partial(subjects.raw_decode, path, width, tokens, CONTEXT)
-    for slots in SLOTS if subjects.server_binary() else ():
+    for slots in SLOTS if subjects.server_command() else ():
         takes["llama-server", slots] = partial(asked, slots)
     progress(f"{case}, {rounds} rounds")
     samples = _in_turn(takes, 1)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -12,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks._peers import how_to_get, program
 from local_models import LoadOptions, LocalModel
 
-HOW_TO_GET_SERVER = (
-    "build llama-server from the llama.cpp sources inside the llama-cpp-python sdist (cmake -DCMAKE_BUILD_TYPE=Release "
-    "-DBUILD_SHARED_LIBS=ON; target llama-server) and set LLAMA_SERVER to its path"
-)
+HOW_TO_GET_SERVER = how_to_get("llama-server")
+SERVER_PROGRAM = Path(__file__).resolve().parent.parent / "_llama_server.py"
 # for all engines alike; one core is left for event loops and HTTP, as local_models does by default
 THREADS = int(os.environ.get("LOCAL_BENCHMARK_THREADS", "0")) or max((os.cpu_count() or 1) - 1, 1)
 
@@ -69,9 +67,17 @@ async def ask_ours(
     return Answer(times[0], times, count)
 
 
-def server_binary() -> str | None:
-    """Returns the path of llama-server, if it is there."""
-    return os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
+def server_command() -> list[str]:
+    """Returns the command of llama.cpp's server; empty where there is none.
+
+    It is that of `LLAMA_SERVER`, a program that was built here, or that of the package xllamacpp, whose build for
+    other machines has AVX2, FMA and OpenMP, and not what a newer processor has beyond them.
+    """
+    built = os.environ.get("LLAMA_SERVER")
+    if built:
+        return [built, "--host", "127.0.0.1", "--no-webui", "-ngl", "0"]
+    python = program("llama-server")
+    return [str(python), str(SERVER_PROGRAM)] if python.exists() else []
 
 
 @asynccontextmanager
@@ -79,13 +85,11 @@ async def server(
     path: Path, slots: int, context: int, *flags: str, threads: int | None = THREADS
 ) -> AsyncIterator[int]:
     """Runs llama-server on a port of loopback, with `context` tokens for each slot; `threads` of None: its default."""
-    binary = server_binary()
-    assert binary is not None
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
-        binary,
+        *server_command(),
         "-m",
         str(path),
         "-np",
@@ -95,11 +99,6 @@ async def server(
         *(() if threads is None else ("-t", str(threads), "-tb", str(threads))),
         "--port",
         str(port),
-        "--host",
-        "127.0.0.1",
-        "--no-webui",
-        "-ngl",
-        "0",
         *flags,
     ]
     # The short spin at OpenMP's barriers that local_models chooses: the engines are compared and not this setting.

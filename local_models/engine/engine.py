@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -20,7 +21,9 @@ from typing import Any
 from local_models.engine.batching import drop_fillers, fill_batch, token_score
 from local_models.engine.growth import Growth
 from local_models.engine.handover import Handover
+from local_models.engine.images import ImageAt, image_rows
 from local_models.engine.keeping import Keeping
+from local_models.engine.long_calls import LongCalls, held_piece, no_room_for
 from local_models.engine.pace import CHECK, PrefillPace, ThreadPace
 from local_models.engine.stretch import Stretch
 from local_models.engine.text import AnswerText
@@ -30,7 +33,8 @@ from local_models.kept.prompts import KeptPrompts
 from local_models.llama import Context, Floats, Sampler, Weights
 from local_models.llama.other_programs import seconds_of_other_programs
 from local_models.replies import Finish, Piece
-from local_models.scheduling.scheduler import Copy, QueueFull, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
+from local_models.scheduling.scheduler import Copy, QueueFull, Row, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
+from local_models.speculation import Speculation
 
 logger = logging.getLogger("local_models")
 STATE_SECONDS = 0.05  # longest wait for a kept state between two looks at deadlines
@@ -66,7 +70,8 @@ class Engine:
 
     `threads` are those that compute while event loops of the program need a core, and while they do not; None: those of
     the context. `growth` makes the context wider when that is needed; None: it stays as it is. `kept` keeps prompts
-    outside the context; None: nothing does.
+    outside the context; None: nothing does. `speculation` proposes the next tokens of calls; None: each step writes a
+    token for each call.
 
     `command`, `submit`, `cancel`, `job`, `close` and `join` may be called from any thread. `save`, `restore`,
     `adapters` and `statistics` run on the engine's thread, as commands.
@@ -82,14 +87,17 @@ class Engine:
         threads: tuple[int, int] | None = None,
         growth: Growth | None = None,
         kept: KeptPrompts | None = None,
+        speculation: Speculation | None = None,
     ) -> None:
         self.weights, self.context, self.limits = weights, context, limits
         self.scheduler = Scheduler(limits)
         self.totals = Totals()
         self._growth = growth
+        self._long = LongCalls(growth.longest if growth is not None else limits.slot_tokens)
         self.keeping = Keeping(kept, step_seconds, self.command) if kept is not None else None
         if self.keeping is not None:
             self.scheduler.restorable = self.keeping.restorable
+        self._speculation = speculation
         self._adapters: Sequence[tuple[int, float]] = ()
         self._pace = PrefillPace(step_seconds, limits.batch)
         few, most = threads or (context.shape.threads, context.shape.threads)
@@ -99,6 +107,7 @@ class Engine:
         self._loop_clocks: dict[int, int] = {}  # thread of an event loop -> clock of its processor time
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._tickets: dict[ScheduledCall, Ticket] = {}
+        self._images: dict[ScheduledCall, Sequence[ImageAt]] = {}  # of calls that have some
         self._deadlines: list[tuple[float, int, Ticket]] = []
         self._ticket_numbers = itertools.count()
         self._jobs: deque[Job] = deque()
@@ -230,7 +239,7 @@ class Engine:
                 break
             except Exception:  # the command has reported its error to its caller
                 logger.exception("a command of a closing model failed")
-        for ticket in list(self._tickets.values()):
+        for ticket in (*self._tickets.values(), *self._long.take()):
             self._fail(ticket, reason)
         for job in self._jobs:
             job.fail(reason)
@@ -239,6 +248,8 @@ class Engine:
         if self.keeping is not None:
             self.keeping.close(self.context, self.scheduler, save=isinstance(reason, ModelClosed))
         self.context.close()
+        if self._speculation is not None:
+            self._speculation.close()
         with self._lock:
             self._has_ended = True
         for run in self._on_end:
@@ -265,10 +276,20 @@ class Engine:
         if self.keeping is not None:
             self.keeping.work(self.context, self.scheduler, hurried=not self._commands.empty())
 
-    def _accept(self, ticket: Ticket) -> None:
+    def _accept(self, ticket: Ticket, waits: bool = True) -> None:
+        """Submits a call; `waits`: for a longer sequence, where it needs one."""
         if ticket.ended:
             return
         options = ticket.options
+        if waits and self._lacks_length(self._long.length(ticket)):
+            if len(self._long) < self.limits.queue:
+                self._wait_for_length(ticket)
+            else:
+                self._overloaded(ticket)
+            return
+        if len(ticket.tokens) >= self.limits.slot_tokens:
+            self._reject(ticket, no_room_for(len(ticket.tokens), self.limits.slot_tokens))
+            return
         call = ScheduledCall(
             tokens=list(ticket.tokens),
             room=min(options.max_tokens, self.limits.slot_tokens - len(ticket.tokens)),
@@ -282,14 +303,7 @@ class Engine:
             ticket.whole_only = not (ticket.pieces or options.stop or options.logprobs >= 0)
             self.scheduler.submit(call)
         except QueueFull:
-            self._mark_ended(ticket)
-            self._handover.add(
-                ticket,
-                Overloaded(
-                    f"{self.scheduler.waiting} calls wait for this model already",
-                    hint="try again later, or raise `queue`",
-                ),
-            )
+            self._overloaded(ticket)
             return
         except LocalModelError as error:
             self._reject(ticket, error)
@@ -299,8 +313,18 @@ class Engine:
             raise
         ticket.call = call
         self._tickets[call] = ticket
+        if ticket.images:
+            self._images[call] = ticket.images
         self.totals.prompt_tokens += len(ticket.tokens)
         heapq.heappush(self._deadlines, (ticket.deadline, next(self._ticket_numbers), ticket))
+
+    def _overloaded(self, ticket: Ticket) -> None:
+        waiting = self.scheduler.waiting + len(self._long)
+        self._mark_ended(ticket)
+        self._handover.add(
+            ticket,
+            Overloaded(f"{waiting} calls wait for this model already", hint="try again later, or raise `queue`"),
+        )
 
     def _reject(self, ticket: Ticket, error: LocalModelError) -> None:
         self._mark_ended(ticket)
@@ -349,15 +373,27 @@ class Engine:
             if self.scheduler.restoring and not step.full:
                 self._await_state()
             return
+        if self._images and (pictured := image_rows(step, self._images)):
+            self._run_image_step(step, pictured)
+            return
+        speculation = self._speculation if not self._images else None  # what stands for images is no token
+        if speculation is not None and (spare := self.scheduler.spare(step)) > 0:
+            speculation.propose(step, spare, self.context.threads)
         last, fillers = fill_batch(self.context, step)
         decoding = time.perf_counter()
         if decoding >= self._next_look:
             self._look_at_loops(decoding)
-        code = self.context.decode(step.tokens + len(fillers))
+        code = self.context.decode(step.tokens + step.proposed + len(fillers))
+        if code == 1 and speculation is not None and step.proposed:  # no room for what may be wrong
+            speculation.withdraw(step)
+            last, fillers = fill_batch(self.context, step)
+            code = self.context.decode(step.tokens + len(fillers))
         decoded = time.perf_counter()
         drop_fillers(self.context, fillers)
+        if speculation is not None:
+            speculation.record_step(step, decoded - decoding)
         if code == 0:
-            sampled = [row.call for row in step.rows if row.samples]
+            sampled = [row for row in step.rows if row.samples]
             self.scheduler.commit(step)
             if sampled:
                 self._sample_tokens(sampled, last)
@@ -367,15 +403,42 @@ class Engine:
                 self._finish(self._tickets[call], "length")
         else:
             raise EngineFailed(f"llama_decode failed with {code}")
-        self._pace.record_step(writers + step.riders, step.reads, decoded - decoding)
+        if not step.proposed:
+            self._pace.record_step(writers + step.riders, step.reads, decoded - decoding)
         if self.keeping is not None:
             self.keeping.record_step(step, decoded - decoding)
         totals = self.totals
         totals.steps += 1
+        totals.proposed_tokens += step.proposed
         totals.decode_seconds += decoded - decoding
-        totals.engine_seconds += time.perf_counter() - started - (decoded - decoding)
+        beside = time.perf_counter() - started - (decoded - decoding)
+        totals.engine_seconds += beside
+        if speculation is not None:
+            speculation.record_look(step, beside)
         if code == 0 and not self._jobs and self._commands.empty():
             self._run_stretch(step)
+
+    def _run_image_step(self, step: StepPlan, pictured: Sequence[tuple[Row, ImageAt]]) -> None:
+        """Runs the rows of images of a step, and nothing else of it: the rest is planned again."""
+        step.rows, code = [row for row, _ in pictured], 0
+        started = time.perf_counter()
+        for row, image in pictured:
+            rows = image.rows.rows[row.start - image.start :]
+            code = self.context.decode_rows(row.call.slot, row.start, rows, causal=image.rows.causal)
+            if code:
+                break
+        if code == 0:
+            self.scheduler.commit(step)
+        elif code == 1:
+            for row, _ in pictured:
+                self.context.keep(row.call.slot, row.start)
+            self.scheduler.no_room(step)
+            for call in step.full:
+                self._finish(self._tickets[call], "length")
+        else:
+            raise EngineFailed(f"llama_decode failed with {code}")
+        self.totals.steps += 1
+        self.totals.decode_seconds += time.perf_counter() - started
 
     def _await_state(self) -> None:
         """Waits for a command, as no call can go on before a state has arrived."""
@@ -386,20 +449,53 @@ class Engine:
 
     def _grow(self, growth: Growth) -> None:
         """Asks for a wider context where the calls, or the texts that are kept, need one."""
-        scheduler = self.scheduler
-        needed = scheduler.running + scheduler.waiting
-        growth.consider(scheduler.limits.slots, needed, scheduler.counts.displaced, self._offer)
+        scheduler, long = self.scheduler, self._long
+        needed, length = scheduler.running + scheduler.waiting + len(long), long.needed()
+        displaced = scheduler.counts.displaced
+        growth.consider(scheduler.limits.slots, needed, displaced, self._offer, length, self._go_on_as_it_is)
         if growth.making:
             self.context.use_threads(self._few)
+
+    # --- calls that need longer sequences ---
+
+    def _lacks_length(self, tokens: int) -> bool:
+        """Whether sequences are shorter than so many tokens, and may get longer."""
+        return tokens > self.limits.slot_tokens and self._growth is not None and self._growth.may_lengthen()
+
+    def _wait_for_length(self, ticket: Ticket) -> None:
+        self._long.add(ticket)
+        if self._growth is not None:
+            self._grow(self._growth)
+
+    def _go_on_as_it_is(self) -> None:
+        """Lets the calls that wait for longer sequences go on without; from any thread."""
+        with suppress(LocalModelError):  # closed: they are told
+            self.command(lambda: self._resume_long(waits=False))
+
+    def _resume_long(self, *, waits: bool) -> None:
+        """Goes on with the calls that waited for longer sequences; `waits`: or waits on for still longer ones."""
+        for ticket in self._long.take():
+            call = ticket.call
+            if call is None:
+                self._accept(ticket, waits)
+            elif waits and self._lacks_length(self._long.length(ticket, call)):
+                self._wait_for_length(ticket)
+            else:
+                call.room = min(self._long.most(ticket), self.limits.slot_tokens - call.prompt)
+                if call.written >= call.room:
+                    self._finish(ticket, "length")
+                else:
+                    self._tickets[call] = ticket
+                    self.scheduler.resume(call)
 
     def _offer(self, wider: Context) -> None:
         """Takes a wider context from the thread that made it; raises the error of `require_open`."""
         self.command(lambda: self._adopt(wider))
 
     def _adopt(self, wider: Context) -> None:
-        """Goes on in a wider context, with what the sequences hold; what cannot be taken over is computed again.
+        """Goes on in another context, with what the sequences hold; what cannot be taken over is computed again.
 
-        Where the wider one refuses the adapters, the engine goes on in its present one.
+        Where it refuses the adapters, the engine goes on in its present one.
         """
         if self._closing:
             wider.close()
@@ -409,11 +505,13 @@ class Engine:
             if self._adapters:
                 wider.adapters(self._adapters)
             wider.use_threads(self._threads.threads if self._threads is not None else narrow.threads)
-            taken = all(wider.take_over(narrow, slot) for slot in range(slots) if narrow.length(slot))
+            stay = range(min(slots, wider.shape.sequences))
+            taken = all(wider.take_over(narrow, slot) for slot in stay if narrow.length(slot))
         except LocalModelError as error:
             wider.close()
             if growth is not None:
                 growth.declined()
+            self._resume_long(waits=False)
             logger.warning("a local model stays at %d sequences: %s", slots, error)
             return
         except BaseException:
@@ -424,13 +522,17 @@ class Engine:
             self.scheduler.start_over()
         self.context = wider
         narrow.close()
-        self.scheduler.widen(wider.shape.sequences)
+        self.scheduler.reshape(wider.shape.sequences, min(wider.sequence_tokens, self._long.longest))
+        self.limits = self.scheduler.limits
         if growth is not None:
             growth.adopted()
+        self._resume_long(waits=True)
 
     def _run_stretch(self, step: StepPlan) -> None:
         """Repeats a step while the scheduler is sure to plan the same and no command waits."""
         most_steps = self.scheduler.steady(step)
+        if self._speculation is not None and not self._images:
+            most_steps = min(most_steps, self._speculation.rest)
         if not most_steps:
             return
         started = time.perf_counter()
@@ -457,6 +559,8 @@ class Engine:
             self._pace.record_step(count, (), taken)
             now = time.perf_counter()
             self._handover.flush_unless_soon(now, now - before)
+        if self._speculation is not None and stretch.steps:
+            self._speculation.record_stretch(step, decoding / stretch.steps)
         self.scheduler.repeat(step, stretch.steps, stretch.written())
         for at, ticket in enumerate(tickets):
             end = stretch.ends.get(at)
@@ -470,15 +574,30 @@ class Engine:
         totals.decode_seconds += decoding
         totals.engine_seconds += time.perf_counter() - started - decoding
 
-    def _sample_tokens(self, sampled: list[ScheduledCall], places: list[int]) -> None:
-        """Samples a token for each call whose text is computed to its end, and adds it to the text."""
-        logits = self.context.logits(len(sampled))
-        any_greedy = any(self._tickets[call].sampler is None for call in sampled)
+    def _sample_tokens(self, sampled: list[Row], places: list[int]) -> None:
+        """Samples tokens for each call whose text is computed to its end, and adds them to the text."""
+        logits = self.context.logits(len(places))
+        any_greedy = any(self._tickets[row.call].sampler is None for row in sampled)
         likeliest: list[int] = logits.argmax(axis=1).tolist() if any_greedy else []
-        ends, write = self.weights.ends, self.scheduler.write
-        now = time.monotonic()
-        for index, call in enumerate(sampled):
-            ticket = self._tickets[call]
+        now, at = time.monotonic(), 0
+        for row in sampled:
+            slot, proposed = row.call.slot, row.proposed
+            self._sample_row(row, at, places, logits, likeliest, now)
+            at += 1 + len(proposed)
+            if proposed and not self.context.keep(slot, row.call.computed):  # what was not accepted
+                raise EngineFailed("this model cannot forget a part of a text", hint='load it with speculate="off"')
+
+    def _sample_row(
+        self, row: Row, at: int, places: list[int], logits: Floats, likeliest: list[int], now: float
+    ) -> None:
+        """Samples a token of one call, and one more behind each proposed token that is what was sampled for its place.
+
+        Each token is sampled by the call's own sampler, in order, from the scores behind exactly the tokens that the
+        call has: with seed, penalties and grammar it is the same token as without any proposals.
+        """
+        call, ends = row.call, self.weights.ends
+        ticket = self._tickets[call]
+        for index, proposed in enumerate((*row.proposed, -1), at):
             try:
                 token = (
                     likeliest[index]
@@ -487,15 +606,15 @@ class Engine:
                 )
             except LocalModelError as error:
                 self._fail(ticket, error)
-                continue
+                return
             if not ticket.first_token:
                 ticket.first_token = now
                 self._handover.begins()
                 self.totals.reused_tokens += call.reused
             if token in ends:
                 self._finish(ticket, "stop")
-                continue
-            write(call, token)
+                return
+            self.scheduler.write(call, token)
             last = call.written >= call.room
             if ticket.whole_only:  # no reader of pieces: the text is made at the end
                 finish: Finish | None = "length" if last else None
@@ -503,10 +622,15 @@ class Engine:
                 finish = self._add_piece(ticket, token, logits[index], last)
             if finish is not None:
                 self._finish(ticket, finish)
+                return
+            if token != proposed:
+                return
+            self.scheduler.accept(call)
+            self.totals.accepted_tokens += 1
 
     def _add_piece(self, ticket: Ticket, token: int, logits: Floats, last: bool) -> Finish | None:
         """Adds the piece of a token to the handover, or holds it for the last one; returns how the call ends, if so."""
-        text = ticket.text.feed(self.weights.piece(token))
+        text = ticket.text.feed(ticket.bytes_of(self.weights, token))
         wanted = ticket.options.logprobs
         scores = (token_score(self.weights, token, logits, wanted),) if wanted >= 0 else ()
         stopped = ticket.text.stopped
@@ -525,10 +649,24 @@ class Engine:
     def _finish(self, ticket: Ticket, finish: Finish) -> None:
         call = ticket.call
         assert call is not None
+        if finish == "length" and call.written < self._long.most(ticket) and self._goes_on_longer(ticket, call):
+            return
         self.totals.finished += 1
         self.totals.completion_tokens += call.written
         self._handover.add(ticket, ticket.last_piece(self.weights, finish, time.monotonic()))
         self._drop(ticket)
+
+    def _goes_on_longer(self, ticket: Ticket, call: ScheduledCall) -> bool:
+        """Takes a call that has filled its sequence out of the schedule, until sequences are longer; False: they are
+        not to be."""
+        if call not in self._tickets or not self._lacks_length(self._long.length(ticket, call)):
+            return False
+        del self._tickets[call]
+        self.scheduler.finish(call)  # what it holds is kept, and found again
+        if ticket.pieces:
+            self._handover.add(ticket, held_piece(ticket))
+        self._wait_for_length(ticket)
+        return True
 
     def _fail(self, ticket: Ticket, error: LocalModelError) -> None:
         if not isinstance(error, DeadlineExceeded):
@@ -538,11 +676,15 @@ class Engine:
 
     def _drop(self, ticket: Ticket) -> None:
         call = ticket.call
-        if call is not None and self._tickets.pop(call, None) is not None:
-            slot = call.slot
-            self.scheduler.finish(call)
-            if self.keeping is not None and slot >= 0:
-                self.keeping.ended(call, slot)
+        if call is not None:
+            pictured = self._images.pop(call, None)
+            if self._speculation is not None:
+                self._speculation.forget(call)
+            if self._tickets.pop(call, None) is not None:
+                slot = call.slot
+                self.scheduler.finish(call)
+                if self.keeping is not None and slot >= 0 and pictured is None:
+                    self.keeping.ended(call, slot)
         self._mark_ended(ticket)
 
     def _mark_ended(self, ticket: Ticket) -> None:
@@ -584,10 +726,11 @@ class Engine:
         scheduler, totals, shape = self.scheduler, self.totals, self.context.shape
         return {
             "sequences": shape.sequences,
+            "sequence_tokens": self.limits.slot_tokens,
             "pool": shape.tokens,
             "threads": self.context.threads,
             "running": scheduler.running,
-            "waiting": scheduler.waiting,
+            "waiting": scheduler.waiting + len(self._long),
             "refused": scheduler.counts.refused,
             "preempted": scheduler.counts.preempted,
             "resident_prefix_tokens": scheduler.kept_tokens,
@@ -600,6 +743,8 @@ class Engine:
             "prompt_tokens": totals.prompt_tokens,
             "reused_tokens": totals.reused_tokens,
             "completion_tokens": totals.completion_tokens,
+            "proposed_tokens": totals.proposed_tokens,
+            "accepted_tokens": totals.accepted_tokens,
             "steps": totals.steps,
             "decode_seconds": totals.decode_seconds,
             "engine_seconds": totals.engine_seconds,

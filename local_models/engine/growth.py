@@ -1,9 +1,12 @@
-"""Growth: a context with more sequences, made on a thread of its own while the engine decodes in its present one.
+"""Growth: a context with more or longer sequences, made on a thread of its own while the engine decodes in its
+present one.
 
-To clear the KV cache takes half a second a GiB, and most programs have one caller. So a model is loaded with few
-sequences, and gets more once calls wait for one, or once the text of a finished call had to go for another call. How
-many there may be is measured at that time, on the engine's thread, unless this machine has measured the file before.
-Memory is claimed before it is taken: for a moment both caches are there. A claim that is refused is made again later.
+To clear the KV cache takes half a second a GiB, and most programs have one caller with a short text. So a model is
+loaded with few and short sequences. It gets more once calls wait for one, or once the text of a finished call had to go
+for another call; and longer ones, of twice the length, once a call needs them. How many there may be is measured when
+they are first needed, on the engine's thread, unless this machine has measured the file before. Longer sequences are
+fewer, where the memory that is meant for the cache would not do. Memory is claimed before it is taken: for a moment
+both caches are there. A claim that is refused is made again later.
 """
 
 import logging
@@ -18,6 +21,7 @@ from local_models.backend import Claim, granted
 from local_models.errors import LocalModelError
 from local_models.llama import Context, ContextShape, Weights
 from local_models.llama.sizing import WIDTHS
+from local_models.machine import available_bytes
 
 logger = logging.getLogger("local_models")
 CLAIM_AGAIN = 5.0  # seconds between a claim of memory that was refused and the next
@@ -27,9 +31,12 @@ CLAIM_AGAIN = 5.0  # seconds between a claim of memory that was refused and the 
 class Room:
     """How far a context may grow."""
 
-    shape: ContextShape  #: shape with the most sequences that the memory has room for
+    shape: ContextShape  #: shape with the most sequences that the memory has room for, of the length at load
     measure: Callable[[], tuple[int, str]]  #: returns the best number of sequences on this machine, and why, in words
-    sequence_bytes: int = 0  #: bytes of the KV cache of a sequence
+    longest: int = 0  #: most tokens of a sequence; 0: as many as at load
+    most_tokens: int = 0  #: tokens of all sequences that the memory is meant for; 0: those of `shape`
+    fixed: bool = False  #: whether there are as many sequences as was configured, of whatever length
+    token_bytes: int = 0  #: bytes of the KV cache of a token
     claim: Claim = granted  #: asked before more memory is taken
 
 
@@ -46,20 +53,64 @@ class Growth:
         self._thread: threading.Thread | None = None
         self._displaced = 0
         self._slots = self._count = 0  # sequences of the present context, and of the one that is made
+        self._length = room.shape.tokens // room.shape.sequences  # tokens of a sequence of the present context
+        self._longer = self._length  # the same of the context that is made
         self._claims_again = 0.0  # time of the next claim, after one that was refused
+        self.longest = room.longest or self._length
+        """Tokens that a sequence may have."""
         self.most = room.shape.sequences
-        """Sequences that the context may have."""
+        """Sequences that the context may have, while they are as short as at load."""
         self.words = ""
         """Why it may have so many; "" before that was measured."""
 
-    def consider(self, slots: int, needed: int, displaced: int, adopt: Callable[[Context], None]) -> None:
-        """Begins to make a wider context where calls need more than the `slots` that there are, or where more texts
-        were `displaced` since the last one.
+    def consider(
+        self,
+        slots: int,
+        needed: int,
+        displaced: int,
+        adopt: Callable[[Context], None],
+        length: int = 0,
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Begins to make another context where calls need more than the `slots` that there are, or where more texts
+        were `displaced` since the last one, or where a call needs a sequence of `length` tokens.
 
-        `adopt` gets it on the thread that made it, and raises a `LocalModelError` where the engine has ended.
+        `adopt` gets it on the thread that made it, and raises a `LocalModelError` where the engine has ended. Where
+        there is no memory for it, `refused` is called instead, on any thread.
         """
-        if self._thread is not None or slots >= self.most or (needed <= slots and displaced == self._displaced):
+        if self._thread is not None:
             return
+        if length > self._length:
+            self._lengthen(slots, length, adopt, refused)
+        elif slots < self._most_of(self._length) and (needed > slots or displaced != self._displaced):
+            self._widen(slots, needed, displaced, adopt, refused)
+
+    def may_lengthen(self) -> bool:
+        """Whether sequences may get longer, as far as is known now."""
+        return self._length < self.longest and time.monotonic() >= self._claims_again
+
+    def _most_of(self, length: int) -> int:
+        """The most sequences of a length."""
+        if self._room.fixed:
+            return self._room.shape.sequences
+        tokens = self._room.most_tokens or self._room.shape.tokens
+        return max(1, min(self.most, tokens // length))
+
+    def _lengthen(self, slots: int, length: int, adopt: Callable[[Context], None], refused: Callable[[], None]) -> None:
+        longer = self._length
+        while longer < min(length, self.longest):
+            longer = min(2 * longer, self.longest)
+        self._longer = longer
+        self._begin(slots, min(slots, self._most_of(longer)), adopt, refused)
+
+    def _widen(
+        self,
+        slots: int,
+        needed: int,
+        displaced: int,
+        adopt: Callable[[Context], None],
+        refused: Callable[[], None],
+    ) -> None:
         if time.monotonic() < self._claims_again:
             return
         self._displaced = displaced
@@ -68,20 +119,26 @@ class Growth:
                 self.most, self.words = self._room.measure()
             except LocalModelError:  # no memory to measure in
                 self.most = slots
-            if slots >= self.most:
+            if slots >= self._most_of(self._length):
                 return
-        wanted = max(needed, slots + 1)
-        count = min(next((width for width in WIDTHS if width >= wanted), self.most), self.most)
-        self._slots, self._count = slots, count
-        self._thread = threading.Thread(target=self._make, args=(adopt,), name="local-model-grow", daemon=False)
-        self._thread.start()  # the interpreter waits for it: what llama.cpp does has to end before
+        wanted, most = max(needed, slots + 1), self._most_of(self._length)
+        self._begin(slots, min(next((width for width in WIDTHS if width >= wanted), most), most), adopt, refused)
 
-    def _make(self, adopt: Callable[[Context], None]) -> None:
-        most, count = self._room.shape, self._count
-        if not self._claim(self._slots + count):
-            self._wait_for_room()
+    def _begin(self, slots: int, count: int, adopt: Callable[[Context], None], refused: Callable[[], None]) -> None:
+        self._slots, self._count = slots, count
+        self._thread = threading.Thread(
+            target=self._make, args=(adopt, refused), name="local-model-grow", daemon=False
+        )  # not a daemon: the interpreter waits for it, since what llama.cpp does has to end before
+        self._thread.start()
+
+    def _make(self, adopt: Callable[[Context], None], refused: Callable[[], None]) -> None:
+        count, tokens = self._count, self._count * self._longer
+        more = tokens * self._room.token_bytes
+        if more > available_bytes() or not self._claim(self._slots * self._length + tokens):
+            self._wait_for_room(more)
+            refused()
             return
-        shape = msgspec.structs.replace(most, sequences=count, tokens=most.tokens // most.sequences * count)
+        shape = msgspec.structs.replace(self._room.shape, sequences=count, tokens=tokens)
         try:
             with self._weights.in_use():
                 context = Context(self._weights, shape)
@@ -92,19 +149,23 @@ class Growth:
                     context.close()
         except LocalModelError:  # no memory, or the model is closed; `_thread` stays, so that nothing else is tried
             pass
-        self._claim(self._slots)
+        self.declined()
+        refused()
 
-    def _claim(self, sequences: int) -> bool:
-        return self._room.claim(sequences * self._room.sequence_bytes)
+    def _claim(self, tokens: int) -> bool:
+        return self._room.claim(tokens * self._room.token_bytes)
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_room(self, more: int) -> None:
         if not self._claims_again:
             logger.warning(
-                "a local model stays at %d sequences: there is no room for the %d MiB of %d in the memory of its pool",
+                "a local model stays at %d sequences of %d tokens: the memory has no room for the %d MiB of %d of %d",
                 self._slots,
-                self._count * self._room.sequence_bytes >> 20,
+                self._length,
+                more >> 20,
                 self._count,
+                self._longer,
             )
+        self._longer = self._length
         self._claims_again = time.monotonic() + CLAIM_AGAIN
         self._thread = None
 
@@ -115,14 +176,15 @@ class Growth:
         return thread is not None and thread.is_alive()
 
     def adopted(self) -> None:
-        """Lets the context grow again later. The narrower one is closed by now."""
-        self._claim(self._count)
+        """Lets the context grow again later. The one before is closed by now."""
+        self._length = self._longer
+        self._claim(self._count * self._length)
         self._thread = None
 
     def declined(self) -> None:
-        """Notes that the wider context could not be used and is closed: the present one is the last."""
-        self._claim(self._slots)
-        self.most = self._slots
+        """Notes that the other context could not be made or used and is closed: the present one is the last."""
+        self._claim(self._slots * self._length)
+        self.most, self.longest = self._slots, self._length
 
     def join(self) -> None:
         """Waits until no context is being made."""

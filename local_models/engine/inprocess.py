@@ -13,24 +13,38 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from local_models.backend import Claim, Deliver, GenerationRequest, LoadedModel, RunningCall, Take, granted
+from local_models.backend import (
+    Claim,
+    Deliver,
+    GenerationRequest,
+    LoadedModel,
+    RunningCall,
+    Take,
+    granted,
+    how_to_have_more,
+)
 from local_models.engine.engine import Engine, Job
 from local_models.engine.growth import Growth, Room
+from local_models.engine.images import ImageAt, add_image
 from local_models.engine.loop_side import DirectPost, LoopSide
 from local_models.engine.tickets import Ticket
 from local_models.errors import BadGrammar, BadOption, EngineFailed, LocalModelError, PromptTooLong
 from local_models.kept.prompts import KeptOptions, KeptPrompts
-from local_models.llama import Context, ContextShape, Sampler, Sampling
+from local_models.llama import Context, ContextShape, Sampler, Sampling, Weights
 from local_models.llama.identity import model_key
 from local_models.llama.memory import release_free_memory
-from local_models.llama.opening import OpenedModel
+from local_models.llama.opening import OpenedModel, open_model
 from local_models.llama.pairs import RerankPairs
+from local_models.llama.projector import Projector
 from local_models.llama.widths import NOT_MEASURED, known_width
+from local_models.openings import Opening
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.prompts.gbnf import check_grammar
+from local_models.prompts.pictures import MARK
 from local_models.prompts.preparing import prepare
 from local_models.replies import Statistics
 from local_models.scheduling.scheduler import SchedulerLimits
+from local_models.speculation import Layout, Speculation
 
 logger = logging.getLogger("local_models")
 T = TypeVar("T")
@@ -40,7 +54,7 @@ _LONG_GRAMMAR = 2_048  # characters; longer grammars are checked and built on a 
 METHOD_SECONDS = 600.0  # longest preparation of a method other than a call
 
 
-def sampling_of(options: Generate, grammar: str, opens: int) -> Sampling:
+def sampling_of(options: Generate, grammar: str, opens: Opening | None, shown: dict[int, bytes]) -> Sampling:
     """Returns the sampling of a call; without a seed it gets a random one."""
     seed = options.seed if options.seed is not None else getrandbits(31)
     return Sampling(
@@ -55,9 +69,46 @@ def sampling_of(options: Generate, grammar: str, opens: int) -> Sampling:
         seed=seed,
         grammar=grammar,
         opens=opens,
+        shown=shown,
         bias={int(token): value for token, value in options.logit_bias.items()},
         least=_FOR_EVER if options.ignore_eos else options.min_tokens,
     )
+
+
+def _can_speculate(weights: Weights, options: LoadOptions) -> bool:
+    """Whether tokens may be proposed: not where the model cannot forget a part of a text."""
+    return options.speculate != "off" and not weights.recurrent and not weights.sliding_window
+
+
+def _speculation(
+    weights: Weights, context: Context, options: LoadOptions, draft_weights: Weights | None
+) -> Speculation | None:
+    if not _can_speculate(weights, options):
+        return None
+    draft = None
+    if draft_weights is not None:
+        from local_models.speculation.draft import DraftModel
+
+        draft = DraftModel(draft_weights, context.shape)
+    layout = Layout(unified=context.shape.unified, gap=context.most_fillers)
+    fixed = options.speculate if isinstance(options.speculate, int) else 0
+    return Speculation(layout, weights.ends, fixed, draft)
+
+
+def _open_draft(weights: Weights, options: LoadOptions) -> Weights | None:
+    """Loads the draft model, where there is one; raises `BadOption` where it does not fit."""
+    if not options.draft or not _can_speculate(weights, options):
+        return None
+    from local_models.speculation.draft import check_vocabulary
+
+    own = LoadOptions(context=options.context, gpu_layers=options.gpu_layers, sequences=1, mmap=options.mmap)
+    opened = open_model(options.draft, own, own_process=False)
+    try:
+        check_vocabulary(weights, opened.weights)
+    except BaseException:
+        opened.weights.close()
+        raise
+    return opened.weights
 
 
 def _is_sound(grammar: str) -> bool:
@@ -68,7 +119,11 @@ def _is_sound(grammar: str) -> bool:
         return False
 
 
-def _close_sampler(prepared: tuple[list[int], Sampler | None]) -> None:
+Prompt = tuple[list[int], Sequence[ImageAt]]
+"""Tokens, and the images among them."""
+
+
+def _close_sampler(prepared: tuple[Prompt, Sampler | None]) -> None:
     if prepared[1] is not None:
         prepared[1].close()
 
@@ -90,22 +145,26 @@ class InProcessBackend:
         self._pairs = RerankPairs(self._weights, self.summary.rerank_template)
         self._loop_sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
         self._loop_sides = weakref.WeakKeyDictionary()
+        self._draft_weights: Weights | None = None
         context: Context | None = None
+        self._projector: Projector | None = None
         kept: KeptPrompts | None = None
         try:
+            if options.projector:
+                threads, gpu = load_plan.threads, load_plan.gpu_layers != 0
+                self._projector = Projector(self._weights, options.projector, threads=threads, gpu=gpu)
+            self._draft_weights = _open_draft(self._weights, options)
             shape, self._growth = load_plan.shape, None
             self._width = (shape.sequences, "configured")
-            if load_plan.measure:
-                widest = msgspec.structs.replace(shape, threads=load_plan.most_threads)
-                measure = partial(known_width, self._weights, self.summary.path, widest)
-                if not load_plan.grows:
-                    self._width = measure()
-                    shape = msgspec.structs.replace(shape, sequences=self._width[0])
-                else:
-                    each = load_plan.kv_bytes // load_plan.sequences
-                    self._growth = Growth(self._weights, Room(shape, measure, each, claim))
-                    few = load_plan.first_sequences
-                    shape = msgspec.structs.replace(shape, sequences=few, tokens=few * load_plan.context)
+            widest = msgspec.structs.replace(shape, threads=load_plan.most_threads)
+            measure = partial(known_width, self._weights, self.summary.path, widest)
+            if load_plan.grows:
+                self._growth = Growth(self._weights, self._room(measure, claim))
+                few = load_plan.first_sequences
+                shape = msgspec.structs.replace(shape, sequences=few, tokens=few * load_plan.first_context)
+            elif load_plan.measure:
+                self._width = measure()
+                shape = msgspec.structs.replace(shape, sequences=self._width[0])
             context = Context(self._weights, shape)
             prefixes = options.prefix_tokens if options.prefix_tokens >= 0 else 1 << 60
             limits = SchedulerLimits(
@@ -128,29 +187,49 @@ class InProcessBackend:
                 (load_plan.threads, load_plan.most_threads),
                 self._growth,
                 kept,
+                _speculation(self._weights, context, options, self._draft_weights),
             )
             if options.lora:
                 self._engine.adapters([(self._adapter(lora.path), lora.scale) for lora in options.lora])
         except BaseException:
             if context is not None:
                 context.close()
+            if self._projector is not None:
+                self._projector.close()
             if kept is not None:
                 kept.close()
+            if self._draft_weights is not None:
+                self._draft_weights.close()
             self._weights.close()
             raise
         weights = self._weights
         control = tuple(weights.text_of(token) for token in weights.control)
         self.loaded = LoadedModel(
             summary=self.summary,
-            context=limits.slot_tokens,
+            context=self._growth.longest if self._growth is not None else limits.slot_tokens,
+            context_chosen=load_plan.context_chosen,
             bos=weights.text_of(weights.bos) if weights.adds_bos and weights.bos >= 0 else "",
             eos=weights.text_of(weights.eos) if weights.eos >= 0 else "",
             control=control,
+            sees=self._projector is not None,
         )
         self._closed = threading.Event()
         if kept is not None:
             kept.wait_until_open()
         self._engine.start()
+
+    def _room(self, measure: Callable[[], tuple[int, str]], claim: Claim) -> Room:
+        """Returns how far the cache may grow."""
+        load_plan = self._plan
+        return Room(
+            load_plan.shape,
+            measure if load_plan.measure else lambda: self._width,
+            longest=load_plan.context,
+            most_tokens=load_plan.most_tokens,
+            fixed=not load_plan.measure,
+            token_bytes=load_plan.kv_bytes // load_plan.shape.tokens,
+            claim=claim,
+        )
 
     def _kept_prompts(self, context: Context) -> KeptPrompts | None:
         """What is kept of prompts outside the KV cache, where that is asked for and the model's states can be cut."""
@@ -193,11 +272,38 @@ class InProcessBackend:
             ids += self._weights.tokenize(part, special=special, start=start and index == 0)
         return ids
 
-    async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
+    async def tokenize(
+        self, parts: Sequence[str], *, start: bool, special: bool, pictures: Sequence[bytes] = ()
+    ) -> list[int]:
+        if pictures:
+            until = time.monotonic() + METHOD_SECONDS
+            return (await prepare(lambda: self._with_images(parts, pictures), until, METHOD_SECONDS))[0]
         if sum(map(len, parts)) > _LONG_TEXT:
             until = time.monotonic() + METHOD_SECONDS
             return await prepare(lambda: self._tokens(parts, start=start, special=special), until, METHOD_SECONDS)
         return self._tokens(parts, start=start, special=special)
+
+    def _with_images(self, parts: Sequence[str], pictures: Sequence[bytes]) -> Prompt:
+        """Returns a prompt with pictures in place of their marks. It takes long: each is encoded."""
+        tokens: list[int] = []
+        images: list[ImageAt] = []
+        following = iter(pictures)
+        projector = self._projector
+        assert projector is not None
+        with self._weights.in_use():
+            for index, part in enumerate(parts):
+                if part == MARK:
+                    add_image(tokens, images, projector.encode(next(following)))
+                else:
+                    tokens += self._weights.tokenize(part, special=True, start=index == 0)
+        whole = max([len(image.rows.stand_ins) for image in images if not image.rows.causal], default=0)
+        if whole > self._options.batch:
+            raise BadOption(
+                f"a picture takes {whole} rows, which are computed together; `batch` is {self._options.batch}",
+                field="messages",
+                hint=f"load the model with a `batch` of {whole}",
+            )
+        return tokens, images
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         self._check_tokens(tokens, "tokens")
@@ -221,13 +327,13 @@ class InProcessBackend:
     async def start(self, request: GenerationRequest, deliver: Deliver) -> RunningCall:
         asked, within = time.monotonic(), request.within or request.options.within
         if self._is_short(request):
-            tokens, sampler = self._prepare_call(request), None
+            prompt, sampler = self._prepare_call(request), None
         else:
-            tokens, sampler = await prepare(
+            prompt, sampler = await prepare(
                 lambda: self._prepare_long_call(request), asked + within, request.options.within, _close_sampler
             )
         try:
-            return self._submit(tokens, request, deliver, None, asked, sampler)
+            return self._submit(prompt, request, deliver, None, asked, sampler)
         except BaseException:
             if sampler is not None:
                 sampler.close()
@@ -241,15 +347,12 @@ class InProcessBackend:
 
     @staticmethod
     def _is_short(request: GenerationRequest) -> bool:
-        return len(request.grammar) <= _LONG_GRAMMAR and sum(map(len, request.parts)) <= _LONG_TEXT
+        long = len(request.grammar) > _LONG_GRAMMAR or sum(map(len, request.parts)) > _LONG_TEXT
+        return not (long or request.pictures)
 
-    def _prepare_call(self, request: GenerationRequest) -> list[int]:
-        """Checks the grammar and the length of a call, and returns its tokens."""
-        if self.summary.ranks:
-            raise BadOption(
-                "this model reranks documents: it writes no text", field="model", hint="`rerank` is what it does"
-            )
-        if request.grammar and not request.opens:
+    def _prepare_call(self, request: GenerationRequest) -> Prompt:
+        """Checks the grammar and the length of a call, and returns its prompt."""
+        if request.grammar and request.opens is None:
             for name in check_grammar(request.grammar):
                 if len(self._weights.tokenize(name, special=True, start=False)) != 1:
                     raise BadGrammar(f"the grammar names {name}, which is no token of this model", field="grammar")
@@ -257,8 +360,12 @@ class InProcessBackend:
         characters, room = sum(map(len, request.parts)), self.loaded.context
         least = characters // self._longest_token
         if least > room:  # to tokenize it would take seconds
-            raise PromptTooLong(least, room - 1)
-        if request.tokens:
+            raise self._too_long(least)
+        images: Sequence[ImageAt] = ()
+        if request.pictures:
+            self._engine.require_open()
+            tokens, images = self._with_images(request.parts, request.pictures)
+        elif request.tokens:
             self._engine.require_open()
             self._check_tokens(request.tokens, "prompt")
             tokens = list(request.tokens)
@@ -267,26 +374,35 @@ class InProcessBackend:
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")
         if len(tokens) >= room:
-            raise PromptTooLong(len(tokens), room - 1)
-        return tokens
+            raise self._too_long(len(tokens))
+        if images and images[-1].end == len(tokens):
+            raise BadOption("nothing follows the last picture: a prompt ends with text", field="messages")
+        return tokens, images
 
-    def _prepare_long_call(self, request: GenerationRequest) -> tuple[list[int], Sampler | None]:
-        """Returns the tokens of a call, and its sampler where that takes long to build."""
-        tokens = self._prepare_call(request)
+    def _too_long(self, tokens: int) -> PromptTooLong:
+        context = self.loaded.context
+        return PromptTooLong(tokens, context - 1, how_to_have_more(context, self.summary.context, self._options))
+
+    def _prepare_long_call(self, request: GenerationRequest) -> tuple[Prompt, Sampler | None]:
+        """Returns the prompt of a call, and its sampler where that takes long to build."""
+        prompt = self._prepare_call(request)
         if len(request.grammar) <= _LONG_GRAMMAR:
-            return tokens, None
+            return prompt, None
         with self._weights.in_use():
-            return tokens, Sampler(self._weights, self._sampling(request))
+            return prompt, Sampler(self._weights, self._sampling(request))
 
     def _sampling(self, request: GenerationRequest) -> Sampling:
-        """The sampling of a call. A grammar that begins behind a mark is a help that some models and tools cannot have:
-        where the mark is no token of its own, or the grammar too large."""
-        grammar, opens = request.grammar, -1
-        if request.opens:
-            opens = self._token_of(request.opens)
-            if opens < 0 or not _is_sound(grammar):
-                grammar, opens = "", -1
-        return sampling_of(request.options, grammar, opens)
+        """The sampling of a call. A grammar that begins behind a mark is a help that some tools cannot have, whose
+        grammar is too large."""
+        grammar, opens = request.grammar, request.opens
+        if opens is not None and not _is_sound(grammar):
+            grammar, opens = "", None
+        return sampling_of(request.options, grammar, opens, self._shown(request.shows))
+
+    def _shown(self, marks: Sequence[str]) -> dict[int, bytes]:
+        """Control tokens that are marks of an answer, with their texts: they have none otherwise."""
+        tokens = {mark: self._token_of(mark) for mark in marks}
+        return {token: mark.encode() for mark, token in tokens.items() if token >= 0 and not self._weights.piece(token)}
 
     def _token_of(self, mark: str) -> int:
         """The token that a text is; -1 where it is several."""
@@ -298,7 +414,7 @@ class InProcessBackend:
 
     def _submit(
         self,
-        tokens: list[int],
+        prompt: Prompt,
         request: GenerationRequest,
         deliver: Deliver,
         take: Take | None,
@@ -307,7 +423,8 @@ class InProcessBackend:
     ) -> RunningCall:
         loop_side = self._loop_side()
         ticket = Ticket(
-            tokens=tokens,
+            tokens=prompt[0],
+            images=prompt[1],
             options=request.options,
             sampling=self._sampling(request),
             post=loop_side if take is None else DirectPost(loop_side, take),
@@ -402,11 +519,13 @@ class InProcessBackend:
         if not tokens:
             raise BadOption("an empty text", field=field)
         if len(tokens) > self._longest_text:
-            raise PromptTooLong(len(tokens), self._longest_text)
+            trained, longest = self._weights.trained_context, self._longest_text
+            more = f"load the model with a `context` of up to {trained}" if trained > longest else ""
+            raise PromptTooLong(len(tokens), longest, more)
 
     @property
     def _longest_text(self) -> int:
-        return min(self._weights.trained_context or 512, 2048)
+        return min(self._weights.trained_context or 512, max(self._options.context, 2048))
 
     async def _one_by_one(self, ids: Sequence[list[int]], compute: Callable[[list[int]], T]) -> list[T]:
         """Computes something of each text on the engine's thread, with steps of other calls between."""
@@ -483,7 +602,9 @@ class InProcessBackend:
 
     async def statistics(self) -> Statistics:
         load_plan, growth = self._plan, self._growth
-        width, chosen = (growth.most, growth.words or NOT_MEASURED) if growth is not None else self._width
+        width, chosen = self._width
+        if growth is not None and load_plan.measure:
+            width, chosen = growth.most, growth.words or NOT_MEASURED
         counted = await self._on_engine(self._engine.statistics)
         return Statistics(
             path=self.summary.path,
@@ -493,6 +614,8 @@ class InProcessBackend:
             width=width,
             width_chosen=chosen,
             context=self.loaded.context,
+            context_chosen=load_plan.context_chosen,
+            kv_type=load_plan.shape.kv_type,
             gpu_layers=load_plan.gpu_layers,
             memory_bytes=self.memory_bytes,
             **counted,
@@ -500,9 +623,10 @@ class InProcessBackend:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the weights and the KV cache."""
+        """Bytes of the weights, of those of a draft model and a projector, and of the KV cache."""
         shape = self._engine.context.shape
-        return self._weights.size_bytes + self.summary.kv_bytes(shape.tokens, shape.kv_type)
+        others = sum(each.size_bytes for each in (self._projector, self._draft_weights) if each is not None)
+        return self._weights.size_bytes + self.summary.kv_bytes(shape.tokens, shape.kv_type) + others
 
     # --- end ---
 
@@ -536,6 +660,10 @@ class InProcessBackend:
             embedder, self._embedder = self._embedder, None
             if embedder is not None:
                 embedder.close()
+            if self._projector is not None:
+                self._projector.close()
+            if self._draft_weights is not None:
+                self._draft_weights.close()
             self._weights.close()
             release_free_memory()
             self._closed.set()

@@ -1,8 +1,9 @@
 """Tickets: the state of a call in the engine; and the totals of all calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from local_models.engine.images import ImageAt
 from local_models.engine.text import AnswerText
 from local_models.errors import LocalModelError
 from local_models.llama import Sampler, Sampling, Weights
@@ -30,6 +31,7 @@ class Ticket:
     call: ScheduledCall | None = None
     text: AnswerText = field(default_factory=AnswerText)
     sampler: Sampler | None = None
+    images: Sequence[ImageAt] = ()  # in the prompt
     whole_only: bool = False  # the answer is delivered whole and its text cannot end it: text is made at the end
     seated: float = 0.0  # the call got its slot
     first_token: float = 0.0  # its first token was sampled
@@ -37,6 +39,10 @@ class Ticket:
     held_tokens: list[int] = field(default_factory=list)
     held_scores: list[TokenScore] = field(default_factory=list)
     ended: bool = False
+
+    def bytes_of(self, weights: Weights, token: int) -> bytes:
+        """Returns the bytes that a token adds to the text: also of a control token that the call shows."""
+        return weights.piece(token) or self.sampling.shown.get(token, b"")
 
     def stage(self) -> str:
         """Returns the stage of the call, for `DeadlineExceeded`."""
@@ -50,7 +56,7 @@ class Ticket:
         assert call is not None
         if self.whole_only:
             self.held_tokens = call.tokens[call.prompt :]
-            self.held_text.append(self.text.feed(b"".join(map(weights.piece, self.held_tokens))))
+            self.held_text.append(self.text.feed(b"".join([self.bytes_of(weights, each) for each in self.held_tokens])))
         return Piece(
             text="".join(self.held_text) + self.text.end(),
             tokens=tuple(self.held_tokens),
@@ -79,6 +85,8 @@ class Totals:
     prompt_tokens: int = 0
     reused_tokens: int = 0
     completion_tokens: int = 0
+    proposed_tokens: int = 0
+    accepted_tokens: int = 0
     steps: int = 0
     decode_seconds: float = 0.0
     engine_seconds: float = 0.0

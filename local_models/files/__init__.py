@@ -10,23 +10,28 @@ from local_models.files.catalogue import (
     find,
     folder,
     inspect,
+    not_here,
     paths,
     remove,
     valid_name,
 )
+from local_models.files.known import KNOWN, KnownModel
 from local_models.lazy import lazy_names
 
 if TYPE_CHECKING:
     from local_models.files.download import pull as pull
 
 __all__ = [
+    "KNOWN",
     "TINY",
     "CatalogueEntry",
+    "KnownModel",
     "add",
     "entries",
     "find",
     "folder",
     "inspect",
+    "not_here",
     "paths",
     "pull",
     "remove",

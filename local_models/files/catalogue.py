@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from local_models.errors import BadModelFile, BadOption, LocalModelError, ModelNotFound
+from local_models.files.known import KNOWN, KnownModel
 from local_models.gguf import Summary, check, read, summarize
 
 TINY = Path(__file__).parent.parent / "tiny" / "tiny.gguf"
@@ -84,6 +85,12 @@ def entries() -> list[CatalogueEntry]:
     return made
 
 
+def not_here() -> list[KnownModel]:
+    """Returns the known models that are not in the catalogue: `pull` brings them."""
+    here = paths()
+    return [known for name, known in KNOWN.items() if name not in here]
+
+
 def find(model: str) -> Path:
     """Returns the file of a name, a path, or `gguf:PATH`; raises `ModelNotFound`."""
     text = model.removeprefix("gguf:")
@@ -94,6 +101,8 @@ def find(model: str) -> Path:
         return path
     if os.sep in text or text.endswith(".gguf") or text != model:
         raise ModelNotFound(f"no such file: {path}")
+    if text in KNOWN:
+        raise ModelNotFound(f"`{text}` is not on this computer yet", hint=KNOWN[text].advice)
     names = ", ".join(paths()) or "none yet"
     raise ModelNotFound(f"no model `{model}`", hint=f"catalogued: {names}; `three-mode models add` or `pull` adds one")
 

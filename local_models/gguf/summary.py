@@ -7,6 +7,10 @@ import msgspec
 
 from local_models.gguf.reader import Header, Skipped
 
+KV_BLOCK = 32  # numbers that a quantized cache keeps together
+KV_BLOCK_BYTES = {"f16": 64, "q8_0": 34, "q4_0": 18}
+"""Bytes of a block of the KV cache, by the type of its numbers."""
+
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Facts that a header states about its model."""
@@ -26,13 +30,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     chat_template: str  #: Jinja template; empty: the model has none
     kv_bytes_per_token: int  #: bytes of the KV cache for a token, in f16
     pools: bool  #: whether the header says how vectors of a text are pooled
+    encodes: bool = False  #: whether it is an encoder, which writes nothing: it embeds, or reranks
     ranks: bool = False  #: whether the header says that it reranks documents
     rerank_template: str = ""  #: template of a query with a document; empty: the model has none
+    head_widths: tuple[int, int] = (0, 0)  #: numbers in a key and in a value of one head; 0: not known
+    rope_scaling: str = ""  #: how positions are stretched beyond the first training, by its name in the header
 
     def kv_bytes(self, tokens: int, kv_type: str = "f16") -> int:
         """Returns the bytes of a KV cache of so many tokens."""
-        each = self.kv_bytes_per_token * tokens
-        return each if kv_type == "f16" else each * 34 // 64  # q8_0: 34 bytes for 32 values
+        return self.kv_bytes_per_token * tokens * KV_BLOCK_BYTES[kv_type] // KV_BLOCK_BYTES["f16"]
 
     def memory_bytes(self, tokens: int, kv_type: str = "f16") -> int:
         """Returns the bytes of the weights and a KV cache of so many tokens; work buffers come on top."""
@@ -40,6 +46,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _RANK = 4  # the pooling type of a reranker
+_ENCODERS = frozenset(["bert", "nomic-bert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "t5encoder"])
 
 
 def _number(value: Any, default: int = 0) -> int:
@@ -93,6 +100,9 @@ def summarize(header: Header) -> Summary:
         chat_template=str(data.get("tokenizer.chat_template", "")),
         kv_bytes_per_token=sum(2 * count * (key_width + value_width) for count in kv_heads),
         pools=bool(_number(of("pooling_type"))),
+        encodes=of("attention.causal") is False or architecture in _ENCODERS,
         ranks=_number(of("pooling_type")) == _RANK,
         rerank_template=str(data.get("tokenizer.chat_template.rerank", "")),
+        head_widths=(key_width, value_width),
+        rope_scaling=str(of("rope.scaling.type") or ""),
     )

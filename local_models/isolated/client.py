@@ -213,8 +213,10 @@ class IsolatedBackend:
         finally:
             self._results.pop(number, None)
 
-    async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
-        result: list[int] = await self._run_method("tokenize", list(parts), start, special)
+    async def tokenize(
+        self, parts: Sequence[str], *, start: bool, special: bool, pictures: Sequence[bytes] = ()
+    ) -> list[int]:
+        result: list[int] = await self._run_method("tokenize", list(parts), start, special, list(pictures))
         return result
 
     async def detokenize(self, tokens: Sequence[int]) -> str:

@@ -154,8 +154,8 @@ class _Worker:
         arguments: list[Any] = list(message.arguments)
         try:
             if message.method == "tokenize":
-                parts, start, special = arguments
-                value: Any = await model.tokenize(parts, start=start, special=special)
+                parts, start, special, pictures = arguments
+                value: Any = await model.tokenize(parts, start=start, special=special, pictures=pictures)
             elif message.method == "set_lora":
                 value = None
                 await model.set_lora([Lora(path=path, scale=scale) for path, scale in arguments[0]])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from local_models.llama.sampling import Sampler as Sampler
     from local_models.llama.sampling import Sampling as Sampling
     from local_models.llama.shape import ContextShape as ContextShape
+    from local_models.llama.sizing import default_context as default_context
     from local_models.llama.weights import Weights as Weights
 
 _DEFINED_IN = {  # imported on first use: the devices can be listed without numpy
@@ -30,6 +31,7 @@ _DEFINED_IN = {  # imported on first use: the devices can be listed without nump
     "Sampler": "local_models.llama.sampling",
     "Sampling": "local_models.llama.sampling",
     "Weights": "local_models.llama.weights",
+    "default_context": "local_models.llama.sizing",
 }
 
 __all__ = ["Device", "amx_is_sound", "devices", "library", "system_info", "version", *_DEFINED_IN]

@@ -8,14 +8,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from local_models.errors import EngineFailed, OutOfMemory, translate_errors
+from local_models.errors import BadOption, EngineFailed, LocalModelError, OutOfMemory, translate_errors
 from local_models.llama.library import last_errors, library, recent_errors, uses_amx
 from local_models.llama.shape import ContextShape
 from local_models.llama.weights import Weights
 
 Floats = NDArray[np.float32]
 COSTLY_PASS = 16 << 20  # bytes of weights from which on a pass over them costs more than the work of sparing it
+_GGML_TYPES = {"f16": 1, "q4_0": 2, "q8_0": 8}
 _STREAMS = slice(8, 12)  # bytes of the state of a sequence that say how many streams its cache has
+
+
+def _refused(shape: ContextShape) -> LocalModelError:
+    """The error of a context that llama.cpp did not make."""
+    why = last_errors()
+    if shape.kv_type != "f16" and any(word in why.lower() for word in ("cache type", "quantized", "flash")):
+        return BadOption(
+            f"this model cannot have a KV cache of {shape.kv_type!r}: {why}",
+            field="kv_type",
+            hint='"f16" is what every model can have',
+        )
+    return OutOfMemory(
+        f"no KV cache of {shape.tokens} tokens in {shape.sequences} sequences: {why}",
+        hint="end other programs, or load the model with fewer `sequences` or a smaller `context`",
+    )
 
 
 class Context:
@@ -37,16 +53,12 @@ class Context:
         params.embeddings = shape.embeddings
         if shape.embeddings and shape.mean:
             params.pooling_type = api.LLAMA_POOLING_TYPE_MEAN
-        if shape.kv_type == "q8_0":
-            params.type_k = params.type_v = 8
+        params.type_k = params.type_v = _GGML_TYPES[shape.kv_type]
         recent_errors.clear()
         with translate_errors("make a KV cache"):
             self._ctx = api.llama_init_from_model(weights._model, params)
         if not self._ctx:
-            raise OutOfMemory(
-                f"no KV cache of {shape.tokens} tokens: {last_errors()}",
-                hint="choose a smaller `context` or `sequences`",
-            )
+            raise _refused(shape)
         self._handle = ctypes.c_void_p(ctypes.cast(self._ctx, ctypes.c_void_p).value)
         self._memory = ctypes.c_void_p(ctypes.cast(api.llama_get_memory(self._ctx), ctypes.c_void_p).value)
         self.sequence_tokens = int(api.llama_n_ctx_seq(self._ctx))
@@ -105,6 +117,35 @@ class Context:
         if code == 0:
             self._lib.api.llama_synchronize(self._ctx)
         return code
+
+    def decode_rows(self, sequence: int, start: int, rows: Floats, *, causal: bool) -> int:
+        """Decodes rows in place of embeddings of tokens, at positions from `start` on. `causal=False`: they see each
+        other, and have to fit a batch. Returns what `decode` does."""
+        size = self.shape.batch
+        if not causal and len(rows) > size:
+            raise EngineFailed(f"{len(rows)} rows belong together; the batch holds {size}", hint="raise `batch`")
+        batch, api = self._lib.api.llama_batch(), self._lib.api
+        for name, _ in batch._fields_:
+            setattr(batch, name, getattr(self._batch, name))
+        batch.token = None
+        if not causal:
+            api.llama_set_causal_attn(self._ctx, False)
+        try:
+            for at in range(0, len(rows), size):
+                part = np.ascontiguousarray(rows[at : at + size])
+                count = batch.n_tokens = len(part)
+                batch.embd = ctypes.cast(part.ctypes.data, dict(batch._fields_)["embd"])
+                self.positions[:count] = range(start + at, start + at + count)
+                self.sequence[:count] = sequence
+                self.wanted[:count] = 0
+                self._copied_state = None
+                if code := int(api.llama_decode(self._ctx, batch)):
+                    return code
+            api.llama_synchronize(self._ctx)
+        finally:
+            if not causal:
+                api.llama_set_causal_attn(self._ctx, True)
+        return 0
 
     def logits(self, outputs: int) -> Floats:
         """Returns all outputs of the last decode, in batch order, as a view that the next decode overwrites."""
@@ -210,7 +251,8 @@ class Context:
         return bool(self._lib.api.llama_state_seq_set_data(self._ctx, buffer, len(state), sequence))
 
     def take_over(self, other: "Context", sequence: int) -> bool:
-        """Takes the KV state of a sequence from a context with fewer sequences; False: it has to be computed again.
+        """Takes the KV state of a sequence from a context with more or fewer sequences, of any length that holds it;
+        False: it has to be computed again.
 
         A split cache writes a state as its number of streams, then the number of cells of each stream, with the cells
         of the sequence behind that of its own. Caches of several parts, for sliding windows or recurrent layers, do
@@ -223,9 +265,15 @@ class Context:
         state = other.save(sequence)
         if int.from_bytes(state[_STREAMS], sys.byteorder) != other.shape.sequences:
             return False
-        wider = state[: _STREAMS.start] + self.shape.sequences.to_bytes(4, sys.byteorder) + state[_STREAMS.stop :]
-        wider += bytes(4 * more)
-        return self.restore(sequence, wider) and self.save(sequence) == wider
+        changed = state[: _STREAMS.start] + self.shape.sequences.to_bytes(4, sys.byteorder) + state[_STREAMS.stop :]
+        if more < 0:
+            gone = bytes(-4 * more)  # the streams behind it, which are empty
+            if not changed.endswith(gone):
+                return False
+            changed = changed[: 4 * more]
+        else:
+            changed += bytes(4 * more)
+        return self.restore(sequence, changed) and self.save(sequence) == changed
 
     def adapters(self, chosen: Sequence[tuple[int, float]]) -> None:
         """Applies exactly these adapters, each a pointer and its scale."""

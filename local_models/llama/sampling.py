@@ -12,6 +12,7 @@ from local_models.errors import BadGrammar, EngineFailed
 from local_models.llama.context import Context, Floats
 from local_models.llama.library import last_errors, library, recent_errors
 from local_models.llama.weights import Weights
+from local_models.openings import Opening, OpeningWatch
 
 
 class _TokenData(ctypes.Structure):
@@ -43,8 +44,10 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     penalty_window: int = 64
     seed: int = 0
     grammar: str = ""
-    opens: int = -1
-    """Token behind which the grammar begins; -1: it holds from the start."""
+    opens: Opening | None = None
+    """Where the grammar begins; None: it holds from the start."""
+    shown: dict[int, bytes] = {}
+    """Control token -> its text, where a mark of the answer is one."""
     bias: dict[int, float] = {}
     """Token -> what is added to its score."""
     least: int = 0
@@ -73,7 +76,8 @@ class Sampler:
         self._lib = library()
         self._grammar = self._chain = None
         self._candidates: NDArray[Any] | None = None
-        self._opens = how.opens if how.grammar else -1
+        self._watch = OpeningWatch(how.opens) if how.grammar and how.opens is not None else None
+        self._shown, self._weights = how.shown, weights
         self._likeliest = how.likeliest
         self._barred = how.least  # tokens for which the ends stay barred, by the first sampler of the chain
         api = self._lib.api
@@ -137,8 +141,8 @@ class Sampler:
         quick = self._lib.quick
         if self._grammar is None:
             return int(quick.llama_sampler_sample(self._handle, context._handle, row))
-        if self._opens >= 0:
-            return self._sample_before(context, row, logits)
+        if self._watch is not None:
+            return self._sample_before(context, row, logits, self._watch)
         token = self._choose(logits, constrained=False)
         if not self._allowed(token):
             token = self._choose(logits, constrained=True)
@@ -148,15 +152,29 @@ class Sampler:
         quick.llama_sampler_accept(self._handle, token)
         return token
 
-    def _sample_before(self, context: Context, row: int, logits: Floats) -> int:
+    def _sample_before(self, context: Context, row: int, logits: Floats, watch: OpeningWatch) -> int:
         """Returns the next token while the grammar has not begun. A greedy choice is as cheap as without one."""
         if self._likeliest:
             token = int(logits.argmax())
         else:
             token = int(self._lib.quick.llama_sampler_sample(self._handle, context._handle, row))
-        if token == self._opens:
-            self._opens = -1
+        rest = watch.feed(self._weights.piece(token) or self._shown.get(token, b""))
+        if rest is not None:
+            self._watch = None
+            self._begin_grammar(rest)
         return token
+
+    def _begin_grammar(self, rest: bytes) -> None:
+        """Begins the grammar with what the last token has behind the mark; lets it go where the two do not fit."""
+        text = rest.decode("utf-8", "replace")
+        tokens = self._weights.tokenize(text, special=False, start=False) if text else []
+        whole = b"".join(map(self._weights.piece, tokens)) == rest
+        for token in tokens:
+            if not (whole and self._allowed(token)):
+                self._lib.api.llama_sampler_free(self._grammar)
+                self._grammar = None
+                return
+            self._lib.quick.llama_sampler_accept(self._grammar, token)
 
     def _choose(self, logits: Floats, *, constrained: bool) -> int:
         candidates = self._candidates

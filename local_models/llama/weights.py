@@ -1,6 +1,7 @@
 """Weights: a model that llama.cpp has loaded, with its vocabulary and adapters."""
 
 import ctypes
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from itertools import compress, repeat
 
 import msgspec
 
-from local_models.errors import BadModelFile, ModelClosed, translate_errors
+from local_models.errors import BadModelFile, BadOption, ModelClosed, translate_errors
 from local_models.llama.library import amx_is_sound, last_errors, library, recent_errors
 
 
@@ -141,6 +142,8 @@ class Weights:
 
     def adapter(self, path: str) -> int:
         """Loads a LoRA adapter and returns its pointer; it lives as long as the weights."""
+        if not os.path.isfile(path):
+            raise BadOption(f"no such adapter: {path}", field="lora")
         recent_errors.clear()
         found = self._lib.api.llama_adapter_lora_init(self._model, str(path).encode())
         if not found:

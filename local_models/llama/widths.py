@@ -1,7 +1,8 @@
 """Width measurement: how many sequences to decode together on this device, measured once for a file and a machine.
 
-The results are in `$XDG_CACHE_HOME/three-mode/widths.json`. A file that was changed, another processor, another number
-of threads or another build of llama.cpp is measured anew. What cannot be read or written there is measured again.
+The results are in `$XDG_CACHE_HOME/three-mode/widths.json`. A file that was changed, another processor or GPU, another
+number of threads or another build of llama.cpp is measured anew. How much memory is free, and so how many sequences
+there could be, does not matter to what is remembered. What cannot be read or written there is measured again.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from local_models.llama.context import Context
-from local_models.llama.library import library
+from local_models.llama.library import devices, library
 from local_models.llama.other_programs import seconds_of_other_programs
 from local_models.llama.remembered import cache_folder, read_result, write_result
 from local_models.llama.shape import ContextShape
@@ -33,6 +34,14 @@ class _Remembered(msgspec.Struct, frozen=True):
     width: int
     words: str  # the rates
     measured: float  # seconds since 1970
+    widest: int = WIDTHS[-1]  # the most sequences that were tried
+
+    def answer(self, most: int) -> int:
+        """Returns the width for at most so many sequences; 0: it has to be measured for them."""
+        if not 1 <= self.width <= self.widest:
+            return 0
+        rising = self.width == self.widest
+        return 0 if rising and most > self.widest else min(self.width, most)
 
 
 def _cache_file() -> Path:
@@ -48,6 +57,11 @@ def _processor() -> str:
         return platform.processor()
 
 
+def _gpus() -> tuple[str, ...]:
+    """Returns the descriptions of the GPUs."""
+    return tuple(device.description for device in devices() if device.kind == "gpu")
+
+
 def _key(path: str, shape: ContextShape, gpu_layers: int) -> str:
     file = os.stat(path)
     facts = (
@@ -57,9 +71,10 @@ def _key(path: str, shape: ContextShape, gpu_layers: int) -> str:
         _processor(),
         os.cpu_count(),
         library().build,
-        gpu_layers,
+        (gpu_layers, _gpus()) if gpu_layers else 0,
+        (shape.threads, shape.unified, shape.kv_type),
     )
-    return hashlib.sha256(repr((facts, shape)).encode()).hexdigest()
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def _read() -> dict[str, _Remembered]:
@@ -77,14 +92,14 @@ def known_width(weights: Weights, path: str, shape: ContextShape) -> tuple[int, 
         key = _key(path, shape, weights.gpu_layers)
     except OSError:
         return measure_width(weights, shape)
-    found = _read().get(key)
-    if found is not None and 1 <= found.width <= shape.sequences:
-        return found.width, found.words
+    found, most = _read().get(key), shape.sequences
+    if found is not None and (width := found.answer(most)):
+        return width, found.words
     began, others = time.perf_counter(), seconds_of_other_programs()
     width, words = measure_width(weights, shape)
     calm = seconds_of_other_programs() - others <= BUSY * (time.perf_counter() - began)
     if words != NOT_MEASURED and calm:
-        _write(_read() | {key: _Remembered(width, words, time.time())})
+        _write(_read() | {key: _Remembered(width, words, time.time(), most)})
     return width, words
 
 

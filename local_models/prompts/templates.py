@@ -4,6 +4,7 @@ The text of a user or a tool may contain the text of a control token. The render
 and its parts are tokenized one by one, so that no control token forms. All other text is tokenized whole, as usual.
 """
 
+import hashlib
 import json
 import time
 from bisect import bisect_left, bisect_right
@@ -13,12 +14,17 @@ from itertools import pairwise
 from typing import Any
 
 from local_models.errors import BadOption, BadTemplate, DeadlineExceeded, translate_errors
+from local_models.prompts.pictures import refusal
+from local_models.prompts.tool_formats import shows_tools, tool_format
+from local_models.prompts.tool_preamble import told_in_words
 
 Message = Mapping[str, Any]
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"  # noncharacters around text that is not the template's
 _LONGEST = 4 << 20  # characters of a prompt
 _LONGEST_TEMPLATE = 1 << 20  # characters of its source
+_TEXTS = ("content", "reasoning_content")  # fields of a message with words that are not the template's
 ROLES = ("system", "developer", "user", "assistant", "tool")
+_THINKING = ("enable_thinking", "thinking")  # names by which templates take the choice whether to reason
 # On the event loop a rendering may take so many steps, characters of messages, and seconds. More goes to a thread.
 _LOOP_STEPS, _LOOP_SIZE, _LOOP_MESSAGES, _LOOP_CHARACTERS, _LOOP_SECONDS = 5_000, 1 << 20, 64, 32_768, 0.02
 
@@ -65,7 +71,7 @@ def content_text(message: Message, at: int) -> str:
         parts = []
         for index, part in enumerate(content):
             if not isinstance(part, Mapping) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-                raise BadOption("local models read text only", field=f"messages[{at}].content[{index}]")
+                raise refusal(part, f"messages[{at}].content[{index}]")
             parts.append(part["text"])
         return "".join(parts)
     raise BadOption("content is text, or a list of text parts", field=f"messages[{at}].content")
@@ -98,13 +104,36 @@ def _plain_call(call: Mapping[str, Any]) -> dict[str, Any]:
     return {**call, "function": function}
 
 
+def _short_ids(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Gives calls and their results ids of nine letters and digits, as some templates want them."""
+
+    def short(identity: Any) -> Any:
+        if not isinstance(identity, str) or (len(identity) == 9 and identity.isalnum()):
+            return identity
+        return hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest()[:9]
+
+    changed = []
+    for message in messages:
+        more: dict[str, Any] = {}
+        if message.get("tool_calls"):
+            more["tool_calls"] = [{**call, "id": short(call.get("id"))} for call in message["tool_calls"]]
+        if "tool_call_id" in message:
+            more["tool_call_id"] = short(message["tool_call_id"])
+        changed.append({**message, **more} if more else message)
+    return changed
+
+
 def _mark_content(message: dict[str, Any]) -> dict[str, Any]:
-    content = message["content"].replace(_OPEN, "\ufffd").replace(_CLOSE, "\ufffd")
+    return {**message, **{name: _marked(message[name]) for name in _TEXTS if isinstance(message.get(name), str)}}
+
+
+def _marked(content: str) -> str:
+    content = content.replace(_OPEN, "\ufffd").replace(_CLOSE, "\ufffd")
     core = content.strip()
     if not core:
-        return message
+        return content
     before, _, after = content.partition(core)  # white space stays outside of the marks: templates may trim it
-    return {**message, "content": f"{before}{_OPEN}{core}{_CLOSE}{after}"}
+    return f"{before}{_OPEN}{core}{_CLOSE}{after}"
 
 
 class ChatTemplate:
@@ -118,6 +147,8 @@ class ChatTemplate:
         self._bos, self._eos = bos, eos
         self._left_out = bos if adds_bos else ""
         self._compiled = False
+        self._shows_tools = shows_tools(template)
+        self._short_ids = tool_format(template).short_ids
         self._control = sorted({text for text in control if len(text) > 1}, key=len, reverse=True)
 
     def compile(self) -> None:
@@ -129,7 +160,9 @@ class ChatTemplate:
                 return
             self._compiled = True
 
-    def render_at_once(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[str] | None:
+    def render_at_once(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = (), thinking: bool | None = None
+    ) -> list[str] | None:
         """Returns the prompt as `render` does, or None where that may hold an event loop for long."""
         if self._is_long(messages, tools):
             return None
@@ -137,7 +170,7 @@ class ChatTemplate:
 
         try:
             allowance = Allowance(time.monotonic() + _LOOP_SECONDS, steps=_LOOP_STEPS, size=_LOOP_SIZE)
-            return self._render(messages, tools, answer=True, allowance=allowance)
+            return self._render(messages, tools, answer=True, allowance=allowance, thinking=thinking)
         except RenderLimit:
             return None
 
@@ -160,30 +193,39 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] = (),
         *,
         answer: bool = True,
+        thinking: bool | None = None,
         within: float = 60.0,
         until: float = 0.0,
     ) -> list[str]:
         """Returns the prompt in parts that are tokenized one by one, with control tokens parsed.
 
-        `answer` adds the beginning of an answer. Raises `BadTemplate` or `BadOption` for messages that it cannot
+        `answer` adds the beginning of an answer. `thinking` asks for reasoning, or for none, where the template has a
+        choice. Raises `BadTemplate` or `BadOption` for messages that it cannot
         render, `DeadlineExceeded` after `within` seconds, or at `until` of `time.monotonic` where that is given.
         """
         if not self.source:
-            return self._render(messages, tools, answer=answer, allowance=None)
+            return self._render(messages, tools, answer=answer, allowance=None, thinking=thinking)
         with translate_errors("render chat templates"):
             from local_models.prompts.sandbox import Allowance, RenderLimit, weigh, with_allowance
 
         until = until or time.monotonic() + within
         try:
             everything = with_allowance(Allowance(until, given=1 << 28), lambda: weigh([*messages, *tools]))
-            return self._render(messages, tools, answer=answer, allowance=Allowance(until, given=everything))
+            allowance = Allowance(until, given=everything)
+            return self._render(messages, tools, answer=answer, allowance=allowance, thinking=thinking)
         except RenderLimit as error:
             if error.late:
                 raise DeadlineExceeded("prefill", within) from None
             raise BadTemplate(f"the chat template was stopped: {error}", field="messages") from None
 
     def _render(
-        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], *, answer: bool, allowance: Any
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        answer: bool,
+        allowance: Any,
+        thinking: bool | None,
     ) -> list[str]:
         if not self.source:
             raise BadTemplate(
@@ -192,19 +234,26 @@ class ChatTemplate:
                 hint="use `complete`, or give `chat_template`",
             )
         plain = _plain_messages(messages)
-        marked = self._run([_mark_content(message) for message in plain], tools, answer, allowance)
+        if self._short_ids:
+            plain = _short_ids(plain)
+        if not self._shows_tools:
+            plain, tools = told_in_words(plain, tools), ()
+        given = {
+            "tools": list(tools) or None,
+            "add_generation_prompt": answer,
+            **({} if thinking is None else dict.fromkeys(_THINKING, thinking)),
+        }
+        marked = self._run([_mark_content(message) for message in plain], given, allowance)
         text, message_parts = self._unmark(marked)
         if text is None:  # the template took a content apart: its own text and that of the message cannot be told apart
-            text = self._run(plain, tools, answer, allowance)
-            everything = "\0".join(message["content"] for message in plain)
+            text = self._run(plain, given, allowance)
+            everything = "\0".join(str(message.get(name, "")) for message in plain for name in _TEXTS)
             if any(token in everything for token in self._control):
                 raise BadTemplate("a message contains the text of a control token", field="messages")
             return [self._without_bos(text)]
         return self._cut(text, message_parts)
 
-    def _run(
-        self, messages: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]], answer: bool, allowance: Any
-    ) -> str:
+    def _run(self, messages: list[dict[str, Any]], given: Mapping[str, Any], allowance: Any) -> str:
         from jinja2 import TemplateError
 
         compiled = _compiled(self.source)
@@ -213,13 +262,7 @@ class ChatTemplate:
         try:
             text: str = with_allowance(
                 allowance,
-                lambda: compiled.render(
-                    messages=messages,
-                    tools=list(tools) or None,
-                    add_generation_prompt=answer,
-                    bos_token=self._bos,
-                    eos_token=self._eos,
-                ),
+                lambda: compiled.render(messages=messages, bos_token=self._bos, eos_token=self._eos, **given),
             )
         except _Refused as error:
             raise BadTemplate(

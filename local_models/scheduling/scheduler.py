@@ -104,11 +104,16 @@ class Keep:
 
 @dataclass(slots=True)  # not frozen: that takes three times as long to make, and there is a row for each token
 class Row:
-    """Tokens of one call in a step: `count` of them from position `start`."""
+    """Tokens of one call in a step: `count` of them from position `start`, then those that are `proposed`.
+
+    Proposed tokens are a guess at what the call writes next. They are computed too, so that each may be found right or
+    wrong, and belong to the call once the engine has `accept`ed them.
+    """
 
     call: ScheduledCall
     start: int
     count: int
+    proposed: Sequence[int] = ()
 
     @property
     def samples(self) -> bool:
@@ -125,6 +130,7 @@ class StepPlan:
     reads: list[tuple[int, int]] = field(default_factory=list)  # position and count of the tokens of each reader
     riders: int = 0  # readers of a token each, which is computed together with those of the writers
     tokens: int = 0
+    proposed: int = 0  # tokens that are proposed in all rows, besides `tokens`
     seated: list[ScheduledCall] = field(default_factory=list)  # calls that were admitted for this step
     full: list[ScheduledCall] = field(default_factory=list)  # calls that must end: they fill the KV cache alone
 
@@ -142,6 +148,10 @@ class Counts:
 
 def _slot_of(row: Row) -> int:
     return row.call.slot
+
+
+def _slot_edited(edit: Copy | Keep) -> int:
+    return edit.slot if isinstance(edit, Keep) else max(edit.source, edit.target)
 
 
 class Scheduler:
@@ -264,13 +274,30 @@ class Scheduler:
         for other in others:
             other.leader, other.share = first, min(other.share, first.share)
 
-    def widen(self, slots: int) -> None:
-        """Adds empty slots, in the split layout, up to `slots` of them; those there are keep their tokens."""
+    def reshape(self, slots: int, slot_tokens: int) -> None:
+        """Changes the number of slots and their length, in the split layout. Slots that stay keep their tokens; calls
+        in those that go are computed again in others."""
         before = self.limits
         assert not before.unified
-        assert before.slots <= slots <= before.batch
-        self.limits = replace(before, slots=slots, pool_tokens=before.pool_tokens // before.slots * slots)
+        assert 0 < slots <= before.batch
+        gone = range(slots, before.slots)
+        for slot in gone:  # none of them is a source for another call any more
+            self._trie.drop(slot)
+        for slot in gone:
+            if slot in self._running:
+                self._preempt(self._running[slot], keep=False)
+            self.counts.evicted_tokens += self._idle.pop(slot)
+            self._cells.keep(slot, 0)
+        self._edits = [edit for edit in self._edits if _slot_edited(edit) < slots]
+        self.limits = replace(before, slots=slots, slot_tokens=slot_tokens, pool_tokens=slots * slot_tokens)
         self._idle |= dict.fromkeys(range(before.slots, slots), 0)
+
+    def resume(self, call: ScheduledCall) -> None:
+        """Adds a call again that `finish` took out before its end: it goes on where it was. The queue takes it."""
+        self._arrivals += 1
+        call.arrival, call.computed = self._arrivals, 0
+        call.preemptions += 1
+        self._turns.arrive(call)
 
     # --- tokens of finished calls ---
 
@@ -643,6 +670,22 @@ class Scheduler:
                 self._cells.grow(row.call.slot, row.count)
             if row.count > 1 or not row.call.written:
                 self._charge(row.call, row.count)
+
+    def spare(self, step: StepPlan) -> int:
+        """Returns how many tokens may be proposed in a step where all running calls write; 0 in another."""
+        if len(step.rows) != len(self._running) or step.tokens != len(step.rows) or step.riders or step.full:
+            return 0
+        room = self.limits.batch - step.tokens
+        return min(room, self._free_cells() - step.tokens) if self.limits.unified else room
+
+    def accept(self, call: ScheduledCall) -> None:
+        """Records that a proposed token is the one that was written: it is in the KV cache already.
+
+        Each is accepted behind its `write`. The caller takes those that were not accepted out of the KV cache.
+        """
+        call.computed += 1
+        if self.limits.unified:
+            self._cells.grow(call.slot, 1)
 
     def steady(self, step: StepPlan) -> int:
         """Returns how many steps after a committed and written step are sure to be alike: the same calls, a token each.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from local_models.backend import Deliver, GenerationRequest, LoadedModel, RunningCall, Take
+from local_models.backend import Deliver, GenerationRequest, LoadedModel, RunningCall, Take, how_to_have_more
 from local_models.errors import BadOption, EngineFailed, LocalModelError, PromptTooLong
 from local_models.options import LoadOptions, Lora
 from local_models.prompts.preparing import prepare
@@ -36,7 +36,8 @@ class TransformersBackend:
 
     def __init__(self, folder: str, options: LoadOptions, failed: Callable[[], None] = lambda: None) -> None:
         self.summary = summary = check_folder(Path(folder))
-        self._shape = shape = shape_of(summary, options)
+        self._options, self._shape = options, shape_of(summary, options)
+        shape = self._shape
         self._model = model = TorchModel(Path(folder), options, summary.file_bytes)
         self._first_token = takes_first_token(Path(folder))
         self._shows_tools = shows_tools(options.chat_template or summary.chat_template)
@@ -54,6 +55,7 @@ class TransformersBackend:
         self.loaded = LoadedModel(
             summary=summary,
             context=shape.context,
+            context_chosen=shape.context_chosen,
             bos=model.tokens.bos,
             eos=model.tokens.eos,
             control=model.tokens.control,
@@ -76,7 +78,9 @@ class TransformersBackend:
             return self._tokens(parts, **how)
         return await prepare(lambda: self._tokens(parts, **how), until, within)
 
-    async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
+    async def tokenize(
+        self, parts: Sequence[str], *, start: bool, special: bool, pictures: Sequence[bytes] = ()
+    ) -> list[int]:
         return await self._tokenized(parts, time.monotonic() + _SECONDS, _SECONDS, start=start, special=special)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
@@ -104,7 +108,7 @@ class TransformersBackend:
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")
         if len(tokens) >= room:
-            raise PromptTooLong(len(tokens), room - 1)
+            raise self._too_long(len(tokens))
         loop = asyncio.get_running_loop()
 
         def post(item: Item) -> None:
@@ -140,7 +144,7 @@ class TransformersBackend:
             raise BadOption(
                 "this model is an encoder: it writes no text", field="model", hint="`embed` is what it does"
             )
-        if request.grammar and not request.opens:  # one behind a mark is a help that a call can do without
+        if request.grammar and request.opens is None:  # one behind a mark is a help that a call can do without
             forced = how.tool_choice not in ("auto", "none")
             field = "tool_choice" if forced else "schema" if how.schema is not None else "grammar"
             raise BadOption(
@@ -157,7 +161,11 @@ class TransformersBackend:
         self._check_tokens([int(token) for token in how.logit_bias], self.summary.vocabulary, "logit_bias")
         characters, room = sum(map(len, request.parts)), self.loaded.context
         if characters > _LONGEST_TOKEN * room:  # to tokenize it would take seconds
-            raise PromptTooLong(characters // _LONGEST_TOKEN, room - 1)
+            raise self._too_long(characters // _LONGEST_TOKEN)
+
+    def _too_long(self, tokens: int) -> PromptTooLong:
+        context = self.loaded.context
+        return PromptTooLong(tokens, context - 1, how_to_have_more(context, self.summary.context, self._options))
 
     # --- vectors, counts ---
 
@@ -239,6 +247,8 @@ class TransformersBackend:
             width_chosen="configured",
             sequences=shape.sequences,
             context=shape.context,
+            context_chosen=shape.context_chosen,
+            sequence_tokens=shape.context,
             pool=shape.context * shape.sequences,
             threads=self._model.threads,
             gpu_layers=-1 if self._model.device.type != "cpu" else 0,

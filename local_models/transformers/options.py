@@ -1,4 +1,4 @@
-"""What the options of a load mean for a Hugging Face model. Pure; what it cannot do is an error that names it."""
+"""What the options of a load mean for a Hugging Face model; what it cannot do is an error that names it."""
 
 import re
 
@@ -6,9 +6,12 @@ import msgspec
 
 from local_models.errors import BadOption
 from local_models.gguf import Summary
+from local_models.machine import available_bytes
 from local_models.options import LoadOptions
 
-LONGEST_DEFAULT_CONTEXT = 4096
+UNKNOWN_CONTEXT = 4096  # tokens, where a folder does not say what its model was trained for
+LEAST_CONTEXT = 512  # tokens: with less a model is of no use
+CACHE_SHARE = 0.25  # part of the free memory for the KV caches, by default
 DEFAULT_SEQUENCES = 4
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 _ONLY_GGUF = ("pool", "layout", "kv_type", "gpu_layers", "lora", "cache_mb", "cache_dir", "cache_disk_mb")
@@ -18,6 +21,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes of a loaded model."""
 
     context: int  # tokens of one call, prompt and answer together
+    context_chosen: str  # why so many, in words
     sequences: int  # calls that are written at once, a token each in turn
 
     def kv_bytes(self, summary: Summary) -> int:
@@ -38,8 +42,15 @@ def check_options(options: LoadOptions) -> None:
 
 def shape_of(summary: Summary, options: LoadOptions) -> Shape:
     """Chooses the sizes; raises `BadOption` for a context that the model was not made for."""
-    most = summary.context or LONGEST_DEFAULT_CONTEXT
-    if options.context > most:
-        raise BadOption(f"this model was trained for {most} tokens, not {options.context}", field="context")
-    context = options.context or min(most, LONGEST_DEFAULT_CONTEXT)
-    return Shape(context=context, sequences=options.sequences or DEFAULT_SEQUENCES)
+    trained = summary.context or UNKNOWN_CONTEXT
+    if options.context > trained:
+        raise BadOption(f"this model was trained for {trained} tokens, not {options.context}", field="context")
+    sequences = options.sequences or DEFAULT_SEQUENCES
+    if options.context:
+        return Shape(context=options.context, context_chosen="configured", sequences=sequences)
+    free = min(available_bytes(), options.memory_bytes or 1 << 62)
+    fits = int(free * CACHE_SHARE) // sequences // max(summary.kv_bytes(1), 1)
+    if fits >= trained:
+        return Shape(context=trained, context_chosen="what the model was trained for", sequences=sequences)
+    chosen = f"what the memory has room for; the model was trained for {trained}"
+    return Shape(context=min(trained, max(fits, LEAST_CONTEXT)), context_chosen=chosen, sequences=sequences)

@@ -82,6 +82,9 @@ class ConnectionOptions(FrozenOptions, frozen=True, kw_only=True):
     defaults: RequestDefaults = RequestDefaults()  #: of requests that do not say; each goes to targets that can take it
     local: "LoadOptions | None" = None  #: how models of this computer are loaded; None: as configured, or by default
     models: Mapping[str, "LoadOptions"] = {}  #: the same for single models, by their name or path
+    #: most bytes of all models of this computer that are loaded at once, in each process: the least recently used makes
+    #: room; None: as configured, or 0.6 of the memory that is free at the first load
+    local_memory_bytes: int | None = None
     files: Mapping[str, str] = {}  #: names for model files and folders: `{"brain": "models/brain.gguf"}`
     transport: "PoolOptions" = field(default_factory=_pool_options)  #: the pool of HTTP connections
     prices: PriceList | None = None  #: prices of models; None: those of `genai-prices`, where it is installed

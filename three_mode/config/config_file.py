@@ -63,6 +63,7 @@ class FileTable(Struct, frozen=True, kw_only=True):
     providers: Mapping[str, ProviderTable] = {}  #: settings of each provider, by its name
     policies: Mapping[str, Any] = {}  #: policies around every call: the fields of `Policies`
     local: Mapping[str, Any] = {}  #: how local models are loaded: the fields of `LoadOptions`
+    local_memory_bytes: int | None = None  #: most bytes of all local models that are loaded at once, in each process
     models: Mapping[str, Mapping[str, Any]] = {}  #: the same for one model; its `path` gives a file a name
     serve: Mapping[str, Any] = {}  #: the endpoint of `three-mode serve`
 
@@ -90,7 +91,21 @@ class ConfigTable:
 
     def options(self, kind: type[Any], name: str) -> Any:
         """The options of a class from one of the tables."""
-        return options_from(kind, getattr(self.settings, name), self.place, (name,))
+        table = self.loading() if name == "local" else getattr(self.settings, name)
+        return options_from(kind, table, self.place, (name,))
+
+    def loading(self, name: str | None = None) -> dict[str, Any]:
+        """What the file says of loading one model, or all of them. Relative paths of adapters start from its folder."""
+        own = {} if name is None else self.settings.models[name]
+        table = {setting: value for setting, value in {**self.settings.local, **own}.items() if setting != "path"}
+        if isinstance(table.get("lora"), list | tuple):
+            table["lora"] = [self._anchored_adapter(each) for each in table["lora"]]
+        return table
+
+    def _anchored_adapter(self, adapter: Any) -> Any:
+        if isinstance(adapter, Mapping) and isinstance(adapter.get("path"), str):
+            return {**adapter, "path": str(self.path_of(adapter["path"]))}
+        return adapter
 
     def model(self, kind: type[Any], name: str) -> tuple[Any, str | None]:
         """How one model is loaded, as an instance of a class: what it says itself, and what `local` says of all; None
@@ -100,7 +115,7 @@ class ConfigTable:
         if file is not None and not isinstance(file, str):
             raise self.place.error((*path, "path"), "is a path")
         options_from(kind, own, self.place, path)  # for its errors: those of `local` have another place
-        options = options_from(kind, {**self.settings.local, **own}, self.place, path) if own else None
+        options = options_from(kind, self.loading(name), self.place, path) if own else None
         return options, None if file is None else anchored(file, self.folder or Path())
 
     def path_of(self, text: str) -> Path:
@@ -122,6 +137,7 @@ class ConfigTable:
         checks: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
             ("timeout", "a number of seconds above 0", lambda value: 0 < value < float("inf")),
             ("max_tokens", "a whole number from 1", lambda value: value >= 1),
+            ("local_memory_bytes", "a number of bytes above 0", lambda value: value > 0),
             ("max_retries", "a whole number from 0", lambda value: value >= 0),
         )
         for path, table in tables:

@@ -6,11 +6,13 @@ import numpy as np
 
 from local_models.errors import EngineFailed
 from local_models.llama import Sampler, Sampling, Weights
+from local_models.openings import Opening
 
 
-def allows(weights: Weights, grammar: str, text: str, opens: int = -1) -> bool:
+def allows(weights: Weights, grammar: str, text: str, opens: Opening | None = None) -> bool:
     """Whether llama.cpp lets a model that wants to say this say it, token by token, and end there."""
-    sampler = Sampler(weights, Sampling(grammar=grammar, opens=opens))
+    shown = {token: weights.text_of(token).encode() for token in weights.control}
+    sampler = Sampler(weights, Sampling(grammar=grammar, opens=opens, shown=shown))
     context: Any = None  # a sampler with a grammar reads the scores that it is given
     try:
         for token in [*weights.tokenize(text, special=True, start=False), weights.eos]:

@@ -48,13 +48,16 @@ PUBLIC = {
 
 FRONTS = {  # packages of local_models that the rest of the repository may import, with their names
     "local_models.files": {
+        "KNOWN",
         "TINY",
         "CatalogueEntry",
+        "KnownModel",
         "add",
         "entries",
         "find",
         "folder",
         "inspect",
+        "not_here",
         "paths",
         "pull",
         "remove",
@@ -69,6 +72,7 @@ FRONTS = {  # packages of local_models that the rest of the repository may impor
         "Sampler",
         "Sampling",
         "Weights",
+        "default_context",
         "devices",
         "library",
         "amx_is_sound",

@@ -30,6 +30,8 @@ def summary() -> Summary:
         {"step_ms": 0},
         {"queue": 0},
         {"prefix_tokens": -2},
+        {"speculate": 0},
+        {"speculate": 17},
     ],
 )
 def test_load_options_that_cannot_be_right_are_named(wrong: dict[str, Any]) -> None:

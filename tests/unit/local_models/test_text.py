@@ -66,7 +66,7 @@ CALL = '{"name": "weather", "arguments": {"city": "Oslo"}}'
     [
         (f"<tool_call>{CALL}</tool_call>", "", ["weather"]),
         (f"Let me see. <tool_call>\n{CALL}\n</tool_call>", "Let me see. ", ["weather"]),
-        (f"<tool_call>{CALL}</tool_call>\n<tool_call>{CALL}</tool_call>", "\n", ["weather", "weather"]),
+        (f"<tool_call>{CALL}</tool_call>\n<tool_call>{CALL}</tool_call>", "", ["weather", "weather"]),
         (f"[TOOL_CALLS] [{CALL}]", "", ["weather"]),
         (CALL, "", ["weather"]),
         ('{"name": "weather", "parameters": {"city": "Oslo"}}', "", ["weather"]),

@@ -8,11 +8,12 @@ import pytest
 from local_models.errors import BadOption
 from local_models.files.catalogue import TINY
 from local_models.llama import Weights
+from local_models.openings import Opening
 from local_models.options import Generate
-from local_models.prompts.tools import ToolCallParser, forced_call_grammar, free_call_grammar, offered_tools
+from local_models.prompts.tool_formats import BARE, BARE_PARAMETERS, HERMES, ToolFormat
+from local_models.prompts.tool_grammar import forced_call_grammar, free_call_grammar
+from local_models.prompts.tools import ToolCallParser, offered_tools
 from tests.support.local_models.grammars import allows
-
-MARKED, BARE = "{{ '<tool_call>' }}", '{"name": function name, "parameters": dictionary}'
 
 
 def tool(name: str, **parameters: Any) -> dict[str, Any]:
@@ -72,7 +73,7 @@ CITY, SUM = call("weather", city="Oslo"), call("add", a=1, b=-2)
     ],
 )
 def test_a_marked_call_and_nothing_else(weights: Weights, choice: str, said: str, allowed: bool) -> None:
-    grammar = forced_call_grammar(Generate(tools=TOOLS, tool_choice=choice), MARKED)
+    grammar = forced_call_grammar(Generate(tools=TOOLS, tool_choice=choice), HERMES)
     assert allows(weights, grammar, said) is allowed
     if allowed:
         talk = ToolCallParser([tool["function"]["name"] for tool in TOOLS])
@@ -96,14 +97,13 @@ def test_a_marked_call_and_nothing_else(weights: Weights, choice: str, said: str
     ],
 )
 def test_a_free_answer_is_held_to_the_tools_from_its_first_mark_on(weights: Weights, said: str, allowed: bool) -> None:
-    grammar = free_call_grammar(Generate(tools=TOOLS))
-    (mark,) = weights.tokenize("<tool_call>", special=True, start=False)
-    assert allows(weights, grammar, said, opens=mark) is allowed
+    grammar = free_call_grammar(Generate(tools=TOOLS), HERMES)
+    assert allows(weights, grammar, said, Opening(marks=("<tool_call>",))) is allowed
 
 
-@pytest.mark.parametrize(("template", "key"), [(BARE, "parameters"), ("", "arguments")])
-def test_a_template_without_marks_gets_a_bare_call(weights: Weights, template: str, key: str) -> None:
-    grammar = forced_call_grammar(Generate(tools=TOOLS, tool_choice="required"), template)
+@pytest.mark.parametrize(("form", "key"), [(BARE_PARAMETERS, "parameters"), (BARE, "arguments")])
+def test_a_format_without_marks_gets_a_bare_call(weights: Weights, form: ToolFormat, key: str) -> None:
+    grammar = forced_call_grammar(Generate(tools=TOOLS, tool_choice="required"), form)
     said = json.dumps({"name": "add", key: {"a": 1, "b": 2}})
     assert allows(weights, grammar, said)
     assert not allows(weights, grammar, in_marks(said))

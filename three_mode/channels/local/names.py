@@ -27,3 +27,11 @@ class LocalNames:
 
             self._names, self._until = self._own | frozenset(files.paths()), now + KEPT
         return self._names
+
+
+def how_to_get(name: str) -> str:
+    """How a model that the catalogue lacks comes onto this computer; empty where the name is no known one."""
+    from local_models import files
+
+    known = files.KNOWN.get(name)
+    return known.advice if known is not None else ""

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 
 from local_models import Lease, LocalModelError, Piece, PieceStream, TokenScore
 from three_mode.channels.local import values as wire
-from three_mode.messages import Chunk, Start, TextDelta
+from three_mode.messages import Chunk, Start, TextDelta, ThinkingDelta
 from three_mode.modes import HUGGING_FACE, CommunicationMode
 
 
@@ -37,6 +37,8 @@ class LocalChunks:
             if piece.scores and piece.finish is None:
                 self._scores += piece.scores
             if piece.finish is None:  # by far the most of them
+                if piece.reasoning:
+                    batch.append(ThinkingDelta(piece.reasoning, provider=wire.PROVIDER))
                 if piece.text:
                     batch.append(TextDelta(piece.text))
             else:

@@ -15,12 +15,14 @@ from three_mode.errors import InvalidRequest, ThreeModeError, UnsupportedParamet
 from three_mode.messages import (
     Chunk,
     Finish,
+    Image,
     LLMRequest,
     LLMResponse,
     Message,
     Text,
     TextDelta,
     Thinking,
+    ThinkingDelta,
     Tool,
     ToolCall,
     ToolDelta,
@@ -35,7 +37,9 @@ from three_mode.providers.without_effect import WITHOUT_EFFECT
 PROVIDER = "local"
 _KNOWN = frozenset(Generate.__struct_fields__)
 # Said by fields of the request itself; in `extra` they would contradict those.
-_OURS = frozenset({"max_tokens", "temperature", "top_p", "seed", "stop", "schema", "tools", "tool_choice", "within"})
+_OURS = frozenset(
+    {"max_tokens", "temperature", "top_p", "seed", "stop", "schema", "tools", "tool_choice", "thinking", "within"}
+)
 _ANY_JSON: dict[str, Any] = {"type": ["object", "array"]}
 
 
@@ -55,6 +59,8 @@ def options_of(request: LLMRequest, within: float | None) -> dict[str, Any]:
     if request.tools:
         options["tools"] = tuple(_tool(tool) for tool in request.tools)
         options["tool_choice"] = request.tool_choice or "auto"
+    if request.reasoning is not None:
+        options["thinking"] = request.reasoning.effort != "none"
     if request.extra:
         options |= _extra_options(request.extra)
     return options
@@ -83,41 +89,61 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 def messages_of(request: LLMRequest) -> list[dict[str, Any]]:
     """The messages as a chat template expects them."""
-    return [plain for index, message in enumerate(request.messages) for plain in _plain(message, f"messages[{index}]")]
+    names: dict[str, str] = {}  # of the tools that were called, by the ids of the calls
+    return [
+        plain
+        for index, message in enumerate(request.messages)
+        for plain in _plain(message, f"messages[{index}]", names)
+    ]
 
 
-def _plain(message: Message, field: str) -> Iterator[dict[str, Any]]:
+def _plain(message: Message, field: str, names: dict[str, str]) -> Iterator[dict[str, Any]]:
     """One of our messages; tool results become messages of their own, as templates know them."""
-    texts: list[str] = []
+    said: list[dict[str, Any]] = []
+    thoughts: list[str] = []
     calls: list[dict[str, Any]] = []
     for number, part in enumerate(message.parts):
         match part:
             case Text():
-                texts.append(part.text)
+                said.append({"type": "text", "text": part.text})
+            case Image():
+                said.append(_picture(part))
             case ToolCall():
                 arguments = part.raw if part.raw is not None else json.dumps(part.arguments)
                 function = {"name": part.name, "arguments": arguments}
+                names[part.id] = part.name
                 calls.append({"id": part.id, "type": "function", "function": function})
             case ToolResult():
+                name = part.name or names.get(part.call_id)
                 yield {
                     "role": "tool",
                     "tool_call_id": part.call_id,
                     "content": _result(part, f"{field}.content[{number}]"),
-                }
+                } | ({"name": name} if name else {})
             case Thinking():
-                pass  # what another turn thought is not part of this one, for templates as for providers
-            case _:
-                raise UnsupportedParameter("a local model reads text only", field=f"{field}.content[{number}]")
-    if texts or calls:
-        plain: dict[str, Any] = {"role": message.role, "content": "".join(texts)}
+                if part.provider in (None, PROVIDER):  # the template says of which turns it stays in the prompt
+                    thoughts.append(part.text)
+    if said or calls:
+        plain: dict[str, Any] = {"role": message.role, "content": said}
+        if all(part["type"] == "text" for part in said):
+            plain["content"] = "".join([part["text"] for part in said])
+        if "".join(thoughts):
+            plain["reasoning_content"] = "".join(thoughts)
         yield plain | ({"tool_calls": calls} if calls else {})
+
+
+def _picture(image: Image) -> dict[str, Any]:
+    """A picture as a local model takes it; one with a URL elsewhere is refused there, since nothing is fetched."""
+    if image.data is not None:
+        return {"type": "image", "data": image.data}
+    return {"type": "image_url", "image_url": {"url": image.url}}
 
 
 def _result(part: ToolResult, field: str) -> str:
     if isinstance(part.content, str):
         return part.content
     if not all(isinstance(piece, Text) for piece in part.content):
-        raise UnsupportedParameter("a local model reads text only", field=field)
+        raise UnsupportedParameter("a local model reads no pictures in the result of a tool", field=field)
     return "".join(piece.text for piece in part.content if isinstance(piece, Text))
 
 
@@ -127,13 +153,15 @@ def usage_of(used: local_models.Usage) -> Usage:
         input_tokens=used.prompt_tokens,
         output_tokens=used.completion_tokens,
         cache_read_tokens=used.reused_tokens,
+        reasoning_tokens=used.reasoning_tokens,
     )
 
 
 def response_of(reply: Reply, model: str, latency: float, request_id: str) -> LLMResponse:
     calls = tuple(ToolCall(call.id, call.name, call.parsed) for call in reply.tool_calls)
+    thought = (Thinking(reply.reasoning, provider=PROVIDER),) if reply.reasoning else ()
     return LLMResponse(
-        parts=((Text(reply.text),) if reply.text else ()) + calls,
+        parts=thought + ((Text(reply.text),) if reply.text else ()) + calls,
         model=model,
         provider=PROVIDER,
         mode=CommunicationMode.AI_PC,
@@ -148,6 +176,8 @@ def response_of(reply: Reply, model: str, latency: float, request_id: str) -> LL
 def chunks_of_piece(piece: Piece, latency: float, before: tuple[local_models.TokenScore, ...] = ()) -> Iterator[Chunk]:
     """A piece of text, or the last piece with all that a stream ends with; `before` are the scores of the pieces
     before."""
+    if piece.reasoning:
+        yield ThinkingDelta(piece.reasoning, provider=PROVIDER)
     if piece.text:
         yield TextDelta(piece.text)
     for index, call in enumerate(piece.tool_calls):

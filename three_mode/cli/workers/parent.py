@@ -8,10 +8,11 @@ from rich.markup import escape
 from three_mode.agents import Orchestrator, OrchestratorOptions
 from three_mode.agents.supervisor.hosts import HostOptions, search_path
 from three_mode.cli.console import tell
+from three_mode.cli.load_flags import connection_options
 from three_mode.cli.serve_given import Given, is_local
 from three_mode.cli.workers.order import WorkerOrder, written_options
 from three_mode.cli.workers.team import Workers
-from three_mode.connection import ConnectionOptions, LLMConnection
+from three_mode.connection import LLMConnection
 from three_mode.errors import ConfigurationError
 from three_mode.serve.ports import kept_ports
 from three_mode.serve.server import until_signalled
@@ -41,7 +42,7 @@ async def serve_in_workers(given: Given, console: Console) -> None:
 
 async def _models_on_a_bus(given: Given, console: Console, stack: AsyncExitStack) -> tuple[str, dict[str, str]]:
     """Loads the local models, each once, in a process of its own. Returns the bus and their addresses there."""
-    options = ConnectionOptions(config=given.options.config)
+    options = connection_options(given.options)
     async with LLMConnection(given.options.provider, base_url=given.options.base_url, options=options) as connection:
         local = {name: address for name, address in given.models.items() if is_local(connection, address)}
     if not local or given.table.bus:
