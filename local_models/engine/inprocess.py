@@ -243,6 +243,13 @@ class InProcessBackend:
             )
             return None
         self._long_text = weights.goes_beyond(context.sequence_tokens)
+        if self._growth is not None and weights.goes_beyond(self._growth.longest) != self._long_text:
+            logger.warning(
+                "`cache_mb` and `cache_dir` do nothing for this model at this `context`: its positions change once the"
+                " cache is longer than %d tokens",
+                context.sequence_tokens,
+            )
+            return None
         return KeptPrompts(
             KeptOptions(
                 token_bytes=self.summary.kv_bytes(1, options.kv_type),
@@ -255,8 +262,8 @@ class InProcessBackend:
 
     def _key(self, adapters: Sequence[tuple[str, float]]) -> Callable[[], str]:
         """Makes the key of the states under these adapters, which may read whole files."""
-        shape, path = self._plan.shape, self.summary.path
-        return partial(model_key, path, adapters, shape, self._plan.gpu_layers, self._long_text)
+        files = (self.summary.path, self._options.projector)
+        return partial(model_key, files, adapters, self._plan.shape, self._plan.gpu_layers, self._long_text)
 
     def _adapter(self, path: str) -> int:
         if path not in self._adapters:
