@@ -28,7 +28,7 @@ from local_models.prompts.gbnf import check_grammar
 from local_models.prompts.preparing import prepare
 from local_models.replies import Statistics
 from local_models.scheduling.scheduler import SchedulerLimits
-from local_models.speculation import Layout, Speculation
+from local_models.speculation import Speculation, StepLayout
 
 T = TypeVar("T")
 _LONG_TEXT = 32_768  # characters; longer texts are tokenized on a thread
@@ -72,7 +72,7 @@ def _speculation(
         from local_models.speculation.draft import DraftModel
 
         draft = DraftModel(draft_weights, context.shape)
-    layout = Layout(unified=context.shape.unified, gap=context.most_fillers)
+    layout = StepLayout(unified=context.shape.unified, gap=context.most_fillers)
     fixed = options.speculate if isinstance(options.speculate, int) else 0
     return Speculation(layout, weights.ends, fixed, draft)
 

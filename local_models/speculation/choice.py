@@ -18,7 +18,7 @@ TRIAL_RATE = 0.7  # least rate of a proposal for which a size of a pass is tried
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class GuessOffer:
     """What could be proposed for a call."""
 
     slot: int
@@ -30,7 +30,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class LengthChoice:
     """Tokens that are proposed for each call of a step, in the order of the offers."""
 
     lengths: Sequence[int]
@@ -38,7 +38,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class StepLayout:
     """Layout of the KV cache, which decides how a step is divided into passes."""
 
     unified: bool  #: all sequences are computed together
@@ -98,13 +98,13 @@ def _may_try(length: int, rate: float) -> bool:
 
 
 def choose(
-    offers: Sequence[Offer],
+    offers: Sequence[GuessOffer],
     room: int,
-    layout: Layout,
+    layout: StepLayout,
     seconds: Callable[[int], float],
     known: Callable[[int], bool],
     beside: float = 0.0,
-) -> Choice | None:
+) -> LengthChoice | None:
     """Returns what to propose, with at most `room` tokens in all; None: nothing, as that is fastest.
 
     `seconds` estimates a pass by its number of tokens, `known` says whether that was measured. `beside` are the seconds
@@ -112,7 +112,7 @@ def choose(
     """
     slots = [offer.slot for offer in offers]
     best_rate = WORTH * len(offers) / max(sum(map(seconds, layout.plain_passes(slots))), 1e-9)
-    best: Choice | None = None
+    best: LengthChoice | None = None
     tried: set[tuple[int, ...]] = set()
     for length in LENGTHS if len(offers) < WIDE else WIDE_LENGTHS:
         for least in LEAST_RATES:
@@ -134,5 +134,5 @@ def choose(
                     continue
                 rate = tokens / max(sum(map(seconds, passes)) + drafting + beside, 1e-9)
                 if rate > best_rate:
-                    best_rate, best = rate, Choice(lengths, filled)
+                    best_rate, best = rate, LengthChoice(lengths, filled)
     return best

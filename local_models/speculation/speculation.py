@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING
 from local_models.scheduling.scheduler import Row, ScheduledCall, StepPlan
 from local_models.speculation.acceptance import ModelAcceptance
 from local_models.speculation.call_guess import CallGuess
-from local_models.speculation.choice import MOST, TRIAL_RATE, Choice, Layout, Offer, choose, could_gain, passes_of
+from local_models.speculation.choice import (
+    MOST,
+    TRIAL_RATE,
+    GuessOffer,
+    LengthChoice,
+    StepLayout,
+    choose,
+    could_gain,
+    passes_of,
+)
 from local_models.speculation.shared_table import SharedTable
 from local_models.speculation.step_cost import StepCost
 
@@ -37,7 +46,9 @@ class Speculation:
     times; 0: as many as pay. `draft` writes ahead where a text does not repeat what is known.
     """
 
-    def __init__(self, layout: Layout, ends: frozenset[int], fixed: int = 0, draft: "DraftModel | None" = None) -> None:
+    def __init__(
+        self, layout: StepLayout, ends: frozenset[int], fixed: int = 0, draft: "DraftModel | None" = None
+    ) -> None:
         self._layout, self._ends, self._fixed, self._draft = layout, ends, fixed, draft
         self._cost = StepCost()
         self._acceptance = ModelAcceptance()
@@ -63,7 +74,7 @@ class Speculation:
             call = row.call
             guess.make(call.tokens, self._ends)
             space = max(min(call.room - call.written - 1, MOST), 0)
-            offers.append(Offer(call.slot, space, min(len(guess.tokens), space), guess.rate))
+            offers.append(GuessOffer(call.slot, space, min(len(guess.tokens), space), guess.rate))
         if self._draft is not None:
             offers = self._offer_drafts(self._draft, rows, guesses, offers)
         choice = self._choose(offers, spare)
@@ -79,18 +90,18 @@ class Speculation:
                 row.proposed = [*row.proposed, *[row.call.tokens[-1]] * (most - len(row.proposed))]
         step.proposed = sum([len(row.proposed) for row in rows])
 
-    def _choose(self, offers: Sequence[Offer], spare: int) -> Choice | None:
+    def _choose(self, offers: Sequence[GuessOffer], spare: int) -> LengthChoice | None:
         if not any(offer.most for offer in offers):
             return None
         if not self._fixed:
             return choose(offers, spare, self._layout, self._cost.seconds, self._cost.known, self._look_seconds)
         each = min(self._fixed, spare // len(offers))
         lengths = [min(each, offer.most) for offer in offers]
-        return Choice(lengths) if any(lengths) else None
+        return LengthChoice(lengths) if any(lengths) else None
 
     def _offer_drafts(
-        self, draft: "DraftModel", rows: Sequence[Row], guesses: Sequence[CallGuess], offers: Sequence[Offer]
-    ) -> list[Offer]:
+        self, draft: "DraftModel", rows: Sequence[Row], guesses: Sequence[CallGuess], offers: Sequence[GuessOffer]
+    ) -> list[GuessOffer]:
         """Returns the offers, with those of the draft model where they are more often right than the others."""
         found = list(offers)
         again = self._looks % TRY_DRAFT == 0
@@ -101,7 +112,7 @@ class Speculation:
         for at, follows in zip(better, draft.follows([rows[at].call for at in better]), strict=True):
             if follows:
                 space = offers[at].space
-                found[at] = Offer(
+                found[at] = GuessOffer(
                     offers[at].slot, space, min(space, MOST_DRAFTED), rates[at], draft.token_seconds, drafted=True
                 )
         return found
@@ -111,8 +122,8 @@ class Speculation:
         draft: "DraftModel",
         rows: Sequence[Row],
         guesses: Sequence[CallGuess],
-        offers: Sequence[Offer],
-        choice: Choice,
+        offers: Sequence[GuessOffer],
+        choice: LengthChoice,
         threads: int,
     ) -> None:
         """Lets the draft model write the tokens that were chosen of its offers."""
