@@ -339,7 +339,7 @@ class Engine:
             self._finish(self._tickets[call], "length")
         if not step.rows or step.full:
             return
-        speculation = self._speculation
+        speculation, accepted = self._speculation, self.totals.accepted_tokens
         if speculation is not None and (spare := self.scheduler.spare(step)) > 0:
             speculation.propose(step, spare, self.context.threads)
         last, fillers = fill_batch(self.context, step)
@@ -375,7 +375,7 @@ class Engine:
         beside = time.perf_counter() - started - (decoded - decoding)
         totals.engine_seconds += beside
         if speculation is not None:
-            speculation.record_look(step, beside)
+            speculation.record_look(step, len(step.rows) + totals.accepted_tokens - accepted, beside)
         if code == 0 and not self._jobs and self._commands.empty():
             self._run_stretch(step)
 

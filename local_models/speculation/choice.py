@@ -9,12 +9,14 @@ calls with good proposals have more tokens, or all calls have equally many, wher
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16)
+from local_models.speculation.step_cost import StepCost
+
+LENGTHS = (1, 2, 3, 5, 7, 11, 16)
 MOST = LENGTHS[-1]  # proposed tokens of a call in a step
 WIDE, WIDE_LENGTHS = 16, (1, 3, 7)  # calls from which on only these are tried: to choose takes time for each call
 WORTH = 1.03  # least gain over a step without proposals
 LEAST_RATES = (0.0, 0.5, 0.8)  # calls with worse proposals have none in the step
-TRIAL_RATE = 0.7  # least rate of a proposal for which a size of a pass is tried that was not measured
+TRIAL_RATE = 0.75  # least rate of a proposal for which a size of a pass is tried that was not measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +103,14 @@ def choose(
     offers: Sequence[GuessOffer],
     room: int,
     layout: StepLayout,
-    seconds: Callable[[int], float],
-    known: Callable[[int], bool],
+    cost: StepCost,
     beside: float = 0.0,
 ) -> LengthChoice | None:
     """Returns what to propose, with at most `room` tokens in all; None: nothing, as that is fastest.
 
-    `seconds` estimates a pass by its number of tokens, `known` says whether that was measured. `beside` are the seconds
-    of a step with proposals beside its passes.
+    `beside` are the seconds of a step with proposals beside its passes.
     """
+    seconds = cost.seconds
     slots = [offer.slot for offer in offers]
     best_rate = WORTH * len(offers) / max(sum(map(seconds, layout.plain_passes(slots))), 1e-9)
     best: LengthChoice | None = None
@@ -130,7 +131,9 @@ def choose(
                 if sum(shape) > room:
                     continue
                 passes = passes_of(slots, [1 + count for count in shape], layout.unified)
-                if not _may_try(max(shape), certain) and not all(map(known, passes)):
+                if not all(map(cost.known, passes)) and not (
+                    _may_try(max(shape), certain) and all(map(cost.within_reach, passes))
+                ):
                     continue
                 rate = tokens / max(sum(map(seconds, passes)) + drafting + beside, 1e-9)
                 if rate > best_rate:

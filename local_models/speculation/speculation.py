@@ -25,6 +25,7 @@ from local_models.speculation.choice import (
     could_gain,
     passes_of,
 )
+from local_models.speculation.real_gain import RealGain
 from local_models.speculation.shared_table import SharedTable
 from local_models.speculation.step_cost import StepCost
 
@@ -53,8 +54,10 @@ class Speculation:
         self._cost = StepCost()
         self._acceptance = ModelAcceptance()
         self._table = SharedTable()
+        self._gain = RealGain()
         self._guesses: dict[ScheduledCall, CallGuess] = {}
         self._step_seconds = self._look_seconds = self._drafted_seconds = 0.0
+        self._proposed_seconds = self._plain_seconds = 0.0  # of the last step with proposals, and of one without
         self._looks = 0
         self.rest = 0
         """Steps for which the engine may run the next stretch, before it looks again."""
@@ -77,6 +80,8 @@ class Speculation:
             offers.append(GuessOffer(call.slot, space, min(len(guess.tokens), space), guess.rate))
         if self._draft is not None:
             offers = self._offer_drafts(self._draft, rows, guesses, offers)
+        if not self._fixed and self._gain.pauses():
+            return
         choice = self._choose(offers, spare)
         if choice is None:
             return
@@ -94,7 +99,7 @@ class Speculation:
         if not any(offer.most for offer in offers):
             return None
         if not self._fixed:
-            return choose(offers, spare, self._layout, self._cost.seconds, self._cost.known, self._look_seconds)
+            return choose(offers, spare, self._layout, self._cost, self._look_seconds)
         each = min(self._fixed, spare // len(offers))
         lengths = [min(each, offer.most) for offer in offers]
         return LengthChoice(lengths) if any(lengths) else None
@@ -164,6 +169,8 @@ class Speculation:
         if step.reads or step.riders:
             return
         if step.proposed:
+            self._proposed_seconds = seconds
+            self._plain_seconds = sum(map(self._cost.seconds, self._layout.plain_passes(self._slots(step.rows))))
             self._cost.record(self._passes(step.rows), seconds)
         else:
             self._record_plain(step.rows, seconds)
@@ -172,8 +179,8 @@ class Speculation:
         """Records the seconds of a decode in a stretch of the calls of a step; they have their slots still."""
         self._record_plain(step.rows, seconds)
 
-    def record_look(self, step: StepPlan, beside: float) -> None:
-        """Records the seconds of a step beside its decode, and chooses for how many steps to rest."""
+    def record_look(self, step: StepPlan, written: int, beside: float) -> None:
+        """Records the tokens that a step wrote and its seconds beside the decode; chooses how many steps to rest."""
         if step.reads or step.riders:
             return
         drafted = self._draft.spent if self._draft is not None else 0.0
@@ -181,17 +188,22 @@ class Speculation:
         self._look_seconds += RENEWED * (beside - self._look_seconds)
         if step.proposed:
             self.rest = 0
+            self._gain.record(self._plain_seconds, written / len(step.rows), self._proposed_seconds + beside)
         else:
             longest = min(self._look_seconds / max(LOOK_SHARE * self._step_seconds, 1e-9), LONGEST_REST)
             self.rest = min(max(2 * self.rest, 1), int(longest))
 
     def _record_plain(self, rows: Sequence[Row], seconds: float) -> None:
-        self._cost.record(self._layout.plain_passes([row.call.slot for row in rows]), seconds)
+        self._cost.record(self._layout.plain_passes(self._slots(rows)), seconds)
         self._step_seconds += RENEWED * (seconds - self._step_seconds)
 
     def _passes(self, rows: Sequence[Row]) -> list[int]:
-        slots, counts = [row.call.slot for row in rows], [row.count + len(row.proposed) for row in rows]
-        return passes_of(slots, counts, self._layout.unified)
+        counts = [row.count + len(row.proposed) for row in rows]
+        return passes_of(self._slots(rows), counts, self._layout.unified)
+
+    @staticmethod
+    def _slots(rows: Sequence[Row]) -> list[int]:
+        return [row.call.slot for row in rows]
 
     def close(self) -> None:
         """Frees the context of the draft model."""

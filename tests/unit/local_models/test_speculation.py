@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from local_models.scheduling.scheduler import Row, ScheduledCall, StepPlan
 from local_models.speculation.acceptance import CallAcceptance, GuessSource, ModelAcceptance, text_source
 from local_models.speculation.call_guess import CallGuess
-from local_models.speculation.choice import GuessOffer, LengthChoice, StepLayout, choose, passes_of
+from local_models.speculation.choice import LENGTHS, GuessOffer, LengthChoice, StepLayout, choose, passes_of
+from local_models.speculation.real_gain import RealGain
 from local_models.speculation.shared_table import LENGTH, SharedTable
 from local_models.speculation.speculation import Speculation
 from local_models.speculation.step_cost import STALE, TRUSTED, StepCost
@@ -178,10 +179,10 @@ def test_passes_are_those_of_llama_cpp() -> None:
 def chosen(
     offers: Sequence[GuessOffer], cost: StepCost, layout: StepLayout = SPLIT, room: int = 448
 ) -> LengthChoice | None:
-    return choose(offers, room, layout, cost.seconds, cost.known)
+    return choose(offers, room, layout, cost)
 
 
-SIZES = [callers * (1 + length) for callers in (1, 8, 64) for length in (0, 1, 2, 3, 4, 6, 8, 12, 16)]
+SIZES = [callers * (1 + length) for callers in (1, 8, 64) for length in (0, *LENGTHS)]
 CHEAP = measured(linear(0.1, 1.0), SIZES)  # a token more costs a tenth of a step
 DEAR = measured(linear(1.0, 0.05), SIZES)  # a token more costs as much as it gives
 
@@ -243,6 +244,7 @@ def run(text: Callable[[int], int], cost: Callable[[int], float], prompt: list[i
     call = ScheduledCall(tokens=list(prompt), room=tokens, prompt=len(prompt), slot=0)
     while call.written < tokens:
         step = StepPlan(rows=[Row(call, len(call.tokens) - 1, 1)], tokens=1)
+        before = call.written
         speculation.propose(step, 500)
         row = step.rows[0]
         for proposed in (*row.proposed, -1):
@@ -252,7 +254,7 @@ def run(text: Callable[[int], int], cost: Callable[[int], float], prompt: list[i
         took = cost(1 + step.proposed)
         seconds += took
         speculation.record_step(step, took)
-        speculation.record_look(step, 0.0)
+        speculation.record_look(step, call.written - before, 0.0)
     return tokens * cost(1) / seconds
 
 
@@ -263,3 +265,29 @@ def test_a_repeated_prompt_is_faster_and_free_text_no_slower() -> None:
     assert run(lambda at: rng.randrange(40), linear(0.1, 1.0), prompt, 2000) > 0.99
     assert run(lambda at: rng.randrange(3), linear(0.9, 0.1), prompt, 2000) > 0.97
     assert run(lambda at: prompt[at], linear(1.0, 0.0), prompt, 400) > 0.97, "where tokens cost what they give"
+
+
+def test_where_estimates_are_wrong_there_is_a_pause_and_a_longer_one_each_time() -> None:
+    gain, pauses = RealGain(), list[int]()
+    for _ in range(200):
+        if gain.pauses():
+            pauses[-1] += 1
+            continue
+        before = gain._pause
+        gain.record(plain_seconds=1.0, tokens=1.5, seconds=2.0)
+        if gain._pause != before:
+            pauses.append(0)
+    assert pauses[:3] == [16, 32, 64]
+    for _ in range(100):
+        gain.record(plain_seconds=1.0, tokens=3.0, seconds=2.0)
+    assert not gain.pauses()
+
+
+def test_sizes_between_measured_ones_are_known_and_larger_ones_tried_step_by_step() -> None:
+    found = measured(linear(1.0, 3.0), [1, 9])
+    assert found.known(5)
+    assert found.seconds(5) == pytest.approx(8.0, rel=0.1)
+    assert not found.known(17)
+    assert found.within_reach(36)
+    assert not found.within_reach(37)
+    assert 12.0 < found.seconds(17) < 20.0
