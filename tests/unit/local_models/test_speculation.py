@@ -278,6 +278,7 @@ def test_where_estimates_are_wrong_there_is_a_pause_and_a_longer_one_each_time()
         if gain._pause != before:
             pauses.append(0)
     assert pauses[:3] == [16, 32, 64]
+    gain = RealGain()
     for _ in range(100):
         gain.record(plain_seconds=1.0, tokens=3.0, seconds=2.0)
     assert not gain.pauses()
