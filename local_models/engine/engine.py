@@ -396,6 +396,7 @@ class Engine:
         if pictured is not None and not self._decode_image(step, *pictured):
             return
         speculation = self._speculation if not self._images else None  # what stands for images is no token
+        accepted = self.totals.accepted_tokens
         if speculation is not None and (spare := self.scheduler.spare(step)) > 0:
             speculation.propose(step, spare, self.context.threads)
         last, fillers = fill_batch(self.context, step)
@@ -433,7 +434,7 @@ class Engine:
         beside = time.perf_counter() - started - (decoded - decoding)
         totals.engine_seconds += beside
         if speculation is not None:
-            speculation.record_look(step, beside)
+            speculation.record_look(step, len(step.rows) + totals.accepted_tokens - accepted, beside)
         if code == 0 and not self._jobs and self._commands.empty():
             self._run_stretch(step)
 

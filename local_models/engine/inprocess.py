@@ -44,7 +44,7 @@ from local_models.prompts.pictures import MARK
 from local_models.prompts.preparing import prepare
 from local_models.replies import Statistics
 from local_models.scheduling.scheduler import SchedulerLimits
-from local_models.speculation import Layout, Speculation
+from local_models.speculation import Speculation, StepLayout
 
 logger = logging.getLogger("local_models")
 T = TypeVar("T")
@@ -90,7 +90,7 @@ def _speculation(
         from local_models.speculation.draft import DraftModel
 
         draft = DraftModel(draft_weights, context.shape)
-    layout = Layout(unified=context.shape.unified, gap=context.most_fillers)
+    layout = StepLayout(unified=context.shape.unified, gap=context.most_fillers)
     fixed = options.speculate if isinstance(options.speculate, int) else 0
     return Speculation(layout, weights.ends, fixed, draft)
 
