@@ -5,17 +5,17 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import Any, Self, overload
 
 from three_mode.agents.agent import Agent
 from three_mode.agents.calling import current_bus
 from three_mode.agents.calling.caller import Caller
 from three_mode.agents.calling.node_tables import node_letters, node_tables
-from three_mode.agents.calling.refs import AgentGroup, AgentRef, RoleRef, Verbs
+from three_mode.agents.calling.refs import AgentGroup, AgentRef, RoleRef
 from three_mode.agents.calling.session import Session, host_connection, written_options
 from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.handlers.tracing import load_tracer
@@ -31,34 +31,25 @@ from three_mode.agents.recording import recorder
 from three_mode.agents.runtime.broadcast import check_listener
 from three_mode.agents.runtime.lifecycle import init_schema
 from three_mode.agents.runtime.population import Population
-from three_mode.agents.supervisor.control_server import ControlServer
-from three_mode.agents.supervisor.event_reader import AgentEventReader
-from three_mode.agents.supervisor.events import SupervisorEvent, SupervisorEvents
 from three_mode.agents.supervisor.hosts import Host, HostOptions, Hosts, new_bus_name, search_path
-from three_mode.agents.supervisor.llm_events import LLMEventCollector
-from three_mode.agents.supervisor.node_events import NodeEvents
 from three_mode.agents.supervisor.node_home import SupervisedNode
 from three_mode.agents.supervisor.restart import Restart
 from three_mode.agents.supervisor.roster import Roster
 from three_mode.agents.supervisor.supervisor import Supervisor
+from three_mode.agents.views import Views
+from three_mode.agents.whom import Whom, check_name, check_spawned, names_of, no_cluster, nodes_of
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire import importing
-from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.importing import ClassPath, path_here, path_of, refuse_while_importing_main
 from three_mode.agents.wire.logs import levels
-from three_mode.agents.wire.orders import NodeReport, SpawnOrder, Table
+from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.errors import ConfigurationError
-from three_mode.handling import DEFAULT_WITHIN, check_deadline, check_time
+from three_mode.handling import DEFAULT_WITHIN, check_deadline
 from transports.bus import Bus, BusError, BusOptions
-
-if TYPE_CHECKING:
-    from three_mode.events.reader import EventReader
 
 # The agent that `Orchestrator.model` starts. It stands above the connection, which knows agents: so it is found by
 # name.
 HOSTED_MODEL = ClassPath("three_mode.hosted_model", "HostedModel")
-
-Whom = AgentRef | AgentGroup | str | Iterable[AgentRef | str]
 
 
 @dataclass(frozen=True)
@@ -91,7 +82,7 @@ class OrchestratorOptions:
     """Seconds that hosts have to end in order when the orchestrator closes; then they are killed."""
 
 
-class Orchestrator(Verbs):
+class Orchestrator(Views):
     """Owner of `hosts` host processes on a bus, which keeps agents alive in them. Use it as an async context manager.
 
     `hosts`: number of processes (2). With 0 the agents live in this process and its event loop: in a notebook, at a
@@ -114,6 +105,7 @@ class Orchestrator(Verbs):
         options: OrchestratorOptions | None = None,
     ) -> None:
         refuse_while_importing_main()
+        super().__init__()
         self._llm_options = written_options(llm, policies)
         if not isinstance(hosts, int):
             raise ConfigurationError(f"hosts is a number of processes, not {hosts!r}", hint="Orchestrator(hosts=2)")
@@ -128,24 +120,16 @@ class Orchestrator(Verbs):
                 hint='Orchestrator(name="city", cluster=...), or Cluster(url, name="city")',
             )
         if standby and self._cluster is None:
-            raise _no_cluster("standby=True is for a cluster, in which another orchestrator leads")
+            raise no_cluster("standby=True is for a cluster, in which another orchestrator leads")
         self._standby = standby
         self.name = name or new_bus_name()
         self.options = options or OrchestratorOptions()
         self._talks = os.path.abspath(self.options.talks) if self.options.talks else ""
         self._keep = self._keep_options()
         self._count = hosts
-        self._event_log = SupervisorEvents()
         self._roster = Roster()
-        self._session: Session | None = None
-        self._supervisor: Supervisor | None = None
-        self._control_server: ControlServer | None = None
-        self._llm_events: LLMEventCollector | None = None
-        self._node_events: NodeEvents | None = None
         self._population: Population | None = None  # of agents in this process
-        self._gateway: Any = None  # to other nodes
         self._kept: KeptStore | None = None  # what agents keep
-        self._page: asyncio.Task[Any] | None = None  # opens the endpoint of the page, once somebody asked for it
 
     # start and end ----------------------------------------------------------------------------------------------------
     async def open(self) -> Self:
@@ -172,18 +156,11 @@ class Orchestrator(Verbs):
             self._host_given_up,
         )
         self._supervisor = Supervisor(self._session, hosts, self._roster, self._event_log)
-        self._llm_events = LLMEventCollector(self._session, hosts)
-        self._node_events = NodeEvents(self._session, hosts, self._event_log)
-        self._control_server = ControlServer(
-            self._supervisor,
-            self._session,
-            self._llm_events,
-            self._node_events,
-            page_content=self.options.page_content,
-        )
+        self._make_views(self._session, self._supervisor, page_content=self.options.page_content)
         self._session.blocked_by = self._supervisor.overview.blocked_by
         self._session.comes_back = self._roster.comes_back
         try:
+            assert self._control_server is not None
             await self._control_server.open()
             if self._cluster is not None:
                 await self._open_gateway()
@@ -215,12 +192,8 @@ class Orchestrator(Verbs):
         population, self._population = self._population, None
         gateway, self._gateway = self._gateway, None
         kept, self._kept = self._kept, None
-        page, self._page = self._page, None
         try:
-            if page is not None:
-                await asyncio.wait([page])
-                if not page.cancelled() and page.exception() is None:
-                    await page.result().close()
+            await self._close_page()
             if gateway is not None:
                 self._event_log.listeners.remove(gateway.supervised)
                 await gateway.leave()  # agents may keep their states while they end
@@ -232,10 +205,7 @@ class Orchestrator(Verbs):
                 await kept.close()
             if gateway is not None:
                 await gateway.close()
-            if self._llm_events is not None:
-                await self._llm_events.close()
-            if self._node_events is not None:
-                await self._node_events.close()
+            await self._close_readers()
             await session.close_talks()
             session.close()
             current_bus.left(session.bus)
@@ -336,12 +306,6 @@ class Orchestrator(Verbs):
         await self._running_supervisor.host_given_up(host)
 
     @property
-    def _running_supervisor(self) -> Supervisor:
-        if self._supervisor is None or self._session is None:
-            raise ConfigurationError("this orchestrator is not running", hint="async with Orchestrator() as orc: ...")
-        return self._supervisor
-
-    @property
     def bus(self) -> Bus:
         """The bus of this process, while the orchestrator runs."""
         return self._running_supervisor.session.bus
@@ -397,7 +361,7 @@ class Orchestrator(Verbs):
         In a cluster they are spread over all nodes that may run the class, this one included. `on`: names or labels of
         nodes, of which they go to one or more.
         """
-        return await self._spawn(kind, count, name, roles, restart, within, _nodes(on), init)
+        return await self._spawn(kind, count, name, roles, restart, within, nodes_of(on), init)
 
     async def _spawn(
         self,
@@ -435,7 +399,7 @@ class Orchestrator(Verbs):
         if self._gateway is not None:
             numbers = await self._gateway.placement.spawning.spawn(kind, order, policy, how_many, within, on, own_host)
         elif on:
-            raise _no_cluster("on= names nodes of a cluster, and this orchestrator belongs to none")
+            raise no_cluster("on= names nodes of a cluster, and this orchestrator belongs to none")
         else:
             numbers = await supervisor.spawn(kind, order, policy, how_many, within)
         group = AgentGroup(name, numbers, self._three_mode_caller)
@@ -475,7 +439,7 @@ class Orchestrator(Verbs):
         source = ModelSource(model, provider, base_url, api_key_env, options)
         hosts = self._running_supervisor.hosts
         if on or self._gateway is not None:
-            kind, init, where = importing.load(HOSTED_MODEL), {"source": source}, _nodes(on)
+            kind, init, where = importing.load(HOSTED_MODEL), {"source": source}, nodes_of(on)
             if self._gateway is not None:
                 where = where or (self._gateway.node,)
             await self._spawn(kind, None, name, (), "permanent", within, where, init, own_host=True)
@@ -557,7 +521,7 @@ class Orchestrator(Verbs):
         check_deadline(within)
         self._running_supervisor  # noqa: B018  # for its error
         if self._gateway is None:
-            raise _no_cluster("this orchestrator belongs to no cluster")
+            raise no_cluster("this orchestrator belongs to no cluster")
         await self._gateway.placement.standing_by.hand_over(within)
 
     def _check_leads(self, verb: str) -> None:
@@ -565,144 +529,7 @@ class Orchestrator(Verbs):
         if self._gateway is not None:
             self._gateway.placement.standing_by.check(verb)
 
-    # observation ------------------------------------------------------------------------------------------------------
-    async def table(self, within: float = 2.0) -> Table:
-        """Return all hosts and agents, with figures; in a cluster also those of the other nodes, in `nodes`.
-
-        A host that does not answer within `within` seconds (2) is in `silent`; a node that does not has a `problem`.
-        """
-        check_time(within)
-        self._running_supervisor  # noqa: B018  # for its error
-        assert self._control_server is not None
-        return await self._control_server.table(within)
-
-    async def dead_letters(self, within: float = 2.0) -> list[DeadLetter]:
-        """Return messages that no agent has taken, the oldest first; in a cluster also those of the other nodes.
-
-        `within`: seconds to wait for hosts (2).
-        """
-        check_time(within)
-        self._running_supervisor  # noqa: B018  # for its error
-        assert self._control_server is not None
-        return await self._control_server.dead_letters(within)
-
-    def nodes(self) -> list[NodeReport]:
-        """Return the nodes of the cluster, this one first; ConfigurationError where there is no cluster."""
-        if self._gateway is None:
-            self._running_supervisor  # noqa: B018  # for its error
-            raise _no_cluster("this orchestrator belongs to no cluster")
-        found: list[NodeReport] = self._gateway.nodes()
-        return found
-
-    @property
-    def events(self) -> list[SupervisorEvent]:
-        """Events of hosts, agents and other nodes, the oldest first."""
-        return self._event_log.read()
-
-    def on_event(self, listener: Callable[[SupervisorEvent], None]) -> None:
-        """Have `listener` called with each event as it happens."""
-        self._event_log.listeners.append(listener)
-
-    def agent_events(self, kinds: Iterable[type] | type | None = None, *, waiting: int = 1024) -> AgentEventReader:
-        """Events of hosts and agents, in a cluster of all nodes: an async iterator of `NodeEvent`, from when an `async
-        with` block is entered or the first event is waited for.
-
-        `kinds`: classes of events, by default all: those of `events`, and `AgentsSpawned`, `AgentsDied`,
-        `AgentsStopped`, `NewDeadLetter`, `BroadcastsMissed`, `EventsLost`. Hosts and other nodes send them only while
-        somebody reads. Of more than `waiting` events that wait the oldest are lost, and an `EventsLost` says how many.
-        """
-        self._running_supervisor  # noqa: B018  # for its error
-        assert self._node_events is not None
-        assert self._session is not None
-        nodes: Callable[[], Iterable[NodeReport]] = self._gateway.nodes if self._gateway is not None else tuple
-        return AgentEventReader(self._node_events, self._session, nodes, kinds, waiting)
-
-    def llm_events(self, kinds: Iterable[str] | None = None, *, waiting: int = 1024) -> "EventReader":
-        """Events of the calls that agents make with `self.llm`, as `LLMConnection.events` has them: an async iterator,
-        until the orchestrator stops. `event.agent` is the agent that calls.
-
-        Hosts send them only while somebody listens, from when an `async with` block is entered or the first event is
-        waited for. `kinds` and `waiting` are those of `LLMConnection.events`.
-        """
-        self._running_supervisor  # noqa: B018  # for its error
-        assert self._llm_events is not None
-        return self._llm_events.reader(kinds, waiting)
-
-    async def page(self, port: int = 0) -> str:
-        """Return the address of a page to look at this system and steer it, with the key that lets one in.
-
-        The page is served by this process, on loopback, from the first call until the orchestrator stops. `port`: where
-        (any free port). Whoever has the address may steer.
-        """
-        self._running_supervisor  # noqa: B018  # for its error
-        if self._page is None or (self._page.done() and (self._page.cancelled() or self._page.exception() is not None)):
-            made = import_module("three_mode.serve.page_endpoint")  # endpoints stand above, and are found by name
-            opening = made.PageEndpoint.open(made.PageContent(self.bus), self.llm, self, port)
-            self._page = asyncio.get_running_loop().create_task(opening)
-        address: str = (await asyncio.shield(self._page)).address
-        return address
-
 
 def _cluster() -> Any:
     """Module of clusters. It stands above agents, and is found by its name."""
     return import_module("three_mode.cluster")
-
-
-def _no_cluster(text: str) -> ConfigurationError:
-    return ConfigurationError(text, hint='Orchestrator(cluster="nats://10.0.0.1:4222")')
-
-
-def _nodes(on: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the names or labels of nodes that `on` was given."""
-    given: Any = on
-    if isinstance(on, str):
-        return (on,) if on else ()
-    found = tuple(given) if isinstance(given, Iterable) else (given,)
-    if not all(isinstance(one, str) and one for one in found):
-        raise ConfigurationError(f"on has names or labels of nodes, not {on!r}", hint='on="gpu", or on=("a", "b")')
-    return found
-
-
-def names_of(whom: Whom) -> list[str]:
-    """Return the names of agents given as a reference, a group, a name, or several of them."""
-    if isinstance(whom, str):
-        return [whom]
-    if isinstance(whom, AgentRef):
-        return [whom.name]
-    if isinstance(whom, AgentGroup):
-        return whom.names
-    given: Any = whom
-    several = list(given) if isinstance(given, Iterable) else [given]
-    for agent in several:
-        if not isinstance(agent, str | AgentRef):
-            raise ConfigurationError(
-                f"{agent!r} is no agent", hint="a reference, a group, a name such as 'scout/7', or a list of them"
-            )
-    return [agent if isinstance(agent, str) else agent.name for agent in several]
-
-
-def check_spawned(kind: Any, count: Any, roles: Any) -> None:
-    """Raise ConfigurationError where the class, the number or the roles of new agents are none."""
-    if isinstance(kind, Agent):
-        made = type(kind).__name__
-        raise ConfigurationError(
-            f"{made}(...) is an agent made by hand: spawn takes the class",
-            hint=f"spawn({made}, ...), then its arguments",
-        )
-    if not (isinstance(kind, type) and issubclass(kind, Agent)):
-        raise ConfigurationError(f"{kind!r} is no Agent", hint="class Scout(Agent): ...")
-    if count is not None and not isinstance(count, int):
-        raise ConfigurationError(
-            f"count is a number of agents, not {count!r}", hint=f"spawn({kind.__name__}, 5), or none for one agent"
-        )
-    if count is not None and count < 0:
-        raise ConfigurationError(f"cannot spawn {count} agents")
-    if isinstance(roles, str) or not isinstance(roles, Iterable):
-        raise ConfigurationError(f"roles are several names, not {roles!r}", hint=f"roles=[{str(roles)!r}]")
-
-
-def check_name(name: Any) -> str:
-    """Return the name of a group or role, or raise ConfigurationError."""
-    if not isinstance(name, str) or not name or any(letter in "/@:" or letter.isspace() for letter in name):
-        raise ConfigurationError(f"{name!r} is no name for a group or role", hint="letters, digits, - _ and .")
-    return name

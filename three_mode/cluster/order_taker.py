@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from three_mode.agents.agent import Agent
-from three_mode.agents.orchestrator import check_name
 from three_mode.agents.supervisor.events import AgentGivenUp, TookOver
 from three_mode.agents.supervisor.restart import Restart
+from three_mode.agents.whom import check_name
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire import importing
 from three_mode.agents.wire.importing import ClassPath

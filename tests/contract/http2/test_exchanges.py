@@ -126,6 +126,7 @@ async def test_no_first_byte_in_time(speaks: Speaks) -> None:
 async def test_one_limit_of_the_whole(speaks: Speaks, fault: Fault) -> None:
     """Whatever part of the call it passes in, and however long that part alone may take."""
     async with connected(speaks) as (pool, provider):
+        await pool.fetch(chat(provider))  # with a connection the whole request is there before its time is over
         provider.next(Turn(), fault=fault)
         until = asyncio.get_running_loop().time() + 0.05
         with pytest.raises(TimedOut, match="was not complete in the time allowed") as caught:

@@ -36,8 +36,9 @@ async def city() -> AsyncIterator[City]:
 
 
 async def test_a_program_has_all_verbs_and_leaves_nothing(city: City) -> None:
-    buses = set(running_buses())
     async with join(city.name, cluster=Cluster(city.url, connect_within=60)) as member:
+        own = member.bus.name  # other programs of this machine begin and end buses of theirs meanwhile
+        assert own in running_buses()
         scouts = member.group("scout")
         assert [await one.ask(Scout.add, 4, within=60) for one in scouts] == [5, 5, 5]
         assert await member.ref("home/0").ask(Scout.who, within=60) == "home/0"
@@ -63,7 +64,7 @@ async def test_a_program_has_all_verbs_and_leaves_nothing(city: City) -> None:
             await scouts[1].tell(Scout.take, 1)
         assert [letter.to for letter in member.dead_letters()] == ["scout/1"]
     await until(lambda: all(one.kind == "node" for one in city.here.nodes()))
-    assert set(running_buses()) <= buses
+    assert own not in running_buses()
 
 
 async def test_tables_show_the_agents_of_all_nodes_and_say_which_node_is_silent(city: City) -> None:

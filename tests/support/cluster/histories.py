@@ -1,6 +1,7 @@
-"""Many histories of a simulated network, played by one process for each core."""
+"""Many histories of a simulated network: played by one process for each core, or until one shows a planted fault."""
 
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -38,9 +39,30 @@ def histories() -> Iterator[Histories]:
 
 def broken_by(kind: type[History], seed: int) -> str:
     """Return what the history of a seed breaks, and how to repeat it; "" if it holds."""
+    why = broken_in(kind(seed))
+    line = f"python -c 'from {kind.__module__} import {kind.__name__} as H; H({seed}).run()'"
+    return f"seed {seed}: {why}\nto repeat it: {line}" if why else ""
+
+
+def broken_in(history: History) -> str:
+    """Play a history; return which promise it breaks, "" if none."""
     try:
-        kind(seed).run()
+        history.run()
     except Broken as broken:
-        line = f"python -c 'from {kind.__module__} import {kind.__name__} as H; H({seed}).run()'"
-        return f"seed {seed}: {broken}\nto repeat it: {line}"
+        return str(broken)
     return ""
+
+
+def find_fault(kind: type[History], seeds: range, *found: str) -> None:
+    """Play histories until a complaint matches each expression of `found`; where none does, the planted fault is not
+    found, and the test fails."""
+    missing, complaints = set(found), set[str]()
+    for seed in seeds:
+        if not missing:
+            return
+        complaint = broken_in(kind(seed))
+        missing -= {each for each in missing if complaint and re.search(each, complaint)}
+        complaints.add(complaint)
+    if missing:
+        showed = complaints - {""} or "nothing"
+        pytest.fail(f"{len(seeds)} histories did not show {sorted(missing)}; what they showed: {showed}")

@@ -3,14 +3,13 @@
 Faults that are planted in the core show that the checker finds them.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.cluster.histories import Histories, histories
-from tests.support.cluster.simulation import Broken, History, LongHistory
+from tests.support.cluster.histories import Histories, find_fault, histories
+from tests.support.cluster.simulation import History, LongHistory
 from three_mode.cluster.core.calling import Calling
 from three_mode.cluster.core.calls import OutCalls
 from three_mode.cluster.core.casts import CastsOf, ComingCasts
@@ -155,15 +154,7 @@ def _claim(name: str) -> Any:
 def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind, name, instead, found = PLANTED[fault]
     monkeypatch.setattr(kind, name, instead)
-    complaints = set()
-    for seed in range(ENOUGH):
-        try:
-            History(seed).run()
-        except Broken as broken:
-            if re.search(found, str(broken)):
-                return
-            complaints.add(str(broken))
-    pytest.fail(f"{ENOUGH} histories did not show the fault; what they showed: {complaints or 'nothing'}")
+    find_fault(History, range(ENOUGH), found)
 
 
 def test_links_to_a_forgotten_node_that_begin_as_if_it_were_new_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,10 +163,6 @@ def test_links_to_a_forgotten_node_that_begin_as_if_it_were_new_are_found(monkey
             table.pop(node, None)
 
     monkeypatch.setattr(ClusterNode, "_forget", forget_all)
-    complaints = set()
-    for seed in range(ENOUGH):
-        try:
-            LongHistory(seed).run()
-        except Broken as broken:
-            complaints.add(re.sub(r"tell-\d+ ", "", str(broken)).partition(":")[0])
-    assert {"was lost in silence", "is told as lost after it was handled"} <= complaints
+    find_fault(
+        LongHistory, range(ENOUGH), r"^tell-\d+ was lost in silence", r"^tell-\d+ is told as lost after it was handled"
+    )

@@ -3,15 +3,13 @@
 Faults that are planted in the plan show that the checker finds them.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.cluster.histories import Histories, histories
+from tests.support.cluster.histories import Histories, find_fault, histories
 from tests.support.cluster.placing import PlacedHistory
-from tests.support.cluster.simulation import Broken
 from three_mode.cluster.core.names import OwnNames
 from three_mode.cluster.core.orders import OrderBook
 from three_mode.cluster.core.placing import Placing
@@ -73,13 +71,5 @@ RARE = {"an order is given again that nobody waits for": 1750}  # fault -> the s
 def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind, name, instead, found = PLANTED[fault]
     monkeypatch.setattr(kind, name, instead)
-    complaints = set()
     first = RARE.get(fault, 0)
-    for seed in range(first, first + ENOUGH):
-        try:
-            PlacedHistory(seed).run()
-        except Broken as broken:
-            if re.search(found, str(broken)):
-                return
-            complaints.add(str(broken))
-    pytest.fail(f"{ENOUGH} histories did not show the fault; what they showed: {complaints or 'nothing'}")
+    find_fault(PlacedHistory, range(first, first + ENOUGH), found)

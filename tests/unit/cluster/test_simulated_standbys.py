@@ -2,12 +2,12 @@
 seed. Faults that are planted show that the checker finds them.
 """
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.support.cluster.histories import find_fault
 from tests.support.cluster.simulation import Broken
 from tests.support.cluster.standbys import StandbyHistory
 from three_mode.cluster.core.leading import Leading
@@ -63,12 +63,4 @@ PLANTED: dict[str, tuple[type, str, Callable[..., Any], str]] = {
 def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind, name, instead, found = PLANTED[fault]
     monkeypatch.setattr(kind, name, instead)
-    complaints = set()
-    for seed in range(ENOUGH):
-        try:
-            StandbyHistory(seed).run()
-        except Broken as broken:
-            if re.search(found, str(broken)):
-                return
-            complaints.add(str(broken))
-    pytest.fail(f"{ENOUGH} histories did not show the fault; what they showed: {complaints or 'nothing'}")
+    find_fault(StandbyHistory, range(ENOUGH), found)

@@ -1,6 +1,7 @@
 """The pure parts: URLs, heads, proxies, HPACK with a memory, deadlines."""
 
 import asyncio
+from contextlib import closing
 
 import hpack
 import pytest
@@ -185,15 +186,33 @@ class Slot:
         self.deadline = NEVER
 
 
-async def test_one_timer_for_all_deadlines() -> None:
-    loop = asyncio.get_running_loop()
-    timer, now = DeadlineTimer(loop), loop.time()
-    slots = [Slot(timer, now + 0.01 * n) for n in (5, 1, 3)]
-    moved, never = Slot(timer, now + 0.02), Slot(timer, NEVER)
-    moved.deadline = now + 0.06  # later than it was announced: the timer finds out when it wakes
-    await asyncio.sleep(0.04)
-    assert [slot.expired for slot in slots] == [0, 1, 1]
-    assert moved.expired == 0
-    await asyncio.sleep(0.05)
-    assert [slot.expired for slot in (*slots, moved, never)] == [1, 1, 1, 1, 0]
-    timer.close()
+class SteppedLoop(asyncio.SelectorEventLoop):
+    """A loop whose clock stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        super().__init__()
+
+    def time(self) -> float:
+        return self.now
+
+    def move_to(self, now: float) -> None:
+        """Calls what is due by then."""
+        self.now = now
+        self.run_until_complete(asyncio.sleep(0))
+
+
+def test_one_timer_for_all_deadlines() -> None:
+    with closing(SteppedLoop()) as loop:
+        timer = DeadlineTimer(loop)
+        slots = [Slot(timer, deadline) for deadline in (5.0, 1.0, 3.0)]
+        moved, never = Slot(timer, 2.0), Slot(timer, NEVER)
+        moved.deadline = 6.0  # later than it was announced: the timer finds out when it wakes
+        for now in (0.5, 1.0, 2.0, 3.0, 4.0):
+            loop.move_to(now)
+        assert [slot.expired for slot in slots] == [0, 1, 1]
+        assert moved.expired == 0
+        for now in (5.0, 6.0, 7.0):
+            loop.move_to(now)
+        assert [slot.expired for slot in (*slots, moved, never)] == [1, 1, 1, 1, 0]
+        timer.close()

@@ -1,6 +1,5 @@
 """The harness counts, compares, stores and draws what it is given."""
 
-import gc
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import _h2load
+from benchmarks.__main__ import main
 from benchmarks.harness import (
     Context,
     Missing,
@@ -177,14 +177,17 @@ def test_one_that_takes_too_long_is_stopped_with_all_it_started(tmp_path: Path) 
     assert run_command([sys.executable, "-c", "raise SystemExit(3)"], 30.0) == 3
 
 
-def test_several_run_apart_and_keep_what_there_is(tmp_path: Path) -> None:
-    out = tmp_path / "out.json"
-    command = [sys.executable, "-m", "benchmarks", "codecs", "startup", "--quick", "--json", str(out)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode in (0, 1), done.stderr  # 1: a target was missed, as may be on a busy machine
-    assert list(store.load(out)) == ["codecs", "startup"]
-    assert "2 of 2: startup" in done.stdout
-    assert all(found.seconds > 0 for found in store.load(out).values())
+def test_several_run_apart_and_keep_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, names = tmp_path / "out.json", ["codecs", "tools_loop"]
+    monkeypatch.setattr(sys, "argv", ["python -m benchmarks", *names, "--quick", "--json", str(out)])
+    monkeypatch.setattr(shares, "PATIENCE", 60.0)  # on a busy machine none is stopped
+    assert main() == 0
+    found = store.load(out)
+    assert list(found) == names
+    assert all(each.seconds > 0 and each.rows for each in found.values())
+    assert "2 of 2: tools_loop" in capsys.readouterr().out
 
 
 def test_a_report_says_ratios_first_and_misses_too() -> None:
@@ -241,12 +244,8 @@ def test_a_share_that_is_over_leaves_enough_rounds_for_a_median() -> None:
     with timing.within(-1.0):
         assert len(alternate({"a": lambda: 1.0}, rounds=100)["a"]) == timing.LEAST
         assert len(alternate({"a": lambda: 1.0}, rounds=3)["a"]) == 3
-    gc.freeze()  # each round collects garbage: that of a whole suite takes longer than a test may
-    try:
-        with timing.within(3600.0):
-            assert len(alternate({"a": lambda: 1.0}, rounds=100)["a"]) == 100
-    finally:
-        gc.unfreeze()
+    with timing.within(3600.0):
+        assert len(alternate({"a": lambda: 1.0}, rounds=100)["a"]) == 100
 
 
 def test_what_h2load_says_is_read() -> None:
