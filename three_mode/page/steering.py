@@ -30,12 +30,15 @@ class Steer(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         names = ", ".join(name or "the root logger" for name in self.names[:5])
         more = f" and {len(self.names) - 5} more" if len(self.names) > 5 else ""
-        return f"{self.act} {names}{more}{f' to {self.level}' if self.level else ''}"
+        many = f"{len(self.names)} of them: " if len(self.names) > 1 else ""
+        return f"{self.act} {many}{names}{more}{f' to {self.level}' if self.level else ''}"
 
     def check(self) -> None:
         """Raise InvalidRequest where it says what cannot be done."""
         if not self.names or len(self.names) > MOST_NAMES:
             raise InvalidRequest(f"names has one name at least, and {MOST_NAMES} at most", field="names")
+        if len(set(self.names)) < len(self.names):
+            raise InvalidRequest("each name stands in names once", field="names")
         if any(len(name) > _LONGEST_NAME or not name.isprintable() for name in self.names):
             raise InvalidRequest(f"a name has {_LONGEST_NAME} characters at most, which can be printed", field="names")
         if self.act == "log_level" and self.level not in LEVELS:

@@ -1,10 +1,11 @@
 // The map: hosts as boxes, agents as cells, flows between groups, a panel of one agent, and tables with the same.
 import {html, useState} from "../lib/ui.js";
-import {useTable} from "../live.js";
+import {useLatest, useTable} from "../live.js";
 import {LogLevel, SteerButton, WhyNot} from "../steer.js";
 import {agentPlace, bytes, count, seconds} from "../words.js";
 import {AgentPanel} from "./agent.js";
 import {Cells} from "./cells.js";
+import {ChosenBar, choice, choose} from "./chosen.js";
 import {Flows} from "./flows.js";
 
 const LEGEND = [["cell", "idle"], ["busy", "busy"], ["accent", "had messages just now"], ["quiet", "paused"], ["bad", "errors, restarting or given up"]];
@@ -17,7 +18,7 @@ export function MapView({rest}) {
         <option value="state">state</option><option value="load">load</option></select></label>
         ${by === "state" ? LEGEND.map(([colour, text]) => html`<span key=${text}><i class=${`swatch ${colour}`}></i>${text}</span>`)
           : html`<span>The stronger, the more messages a second and in the mailbox</span>`}</p>
-      <${Cells} chosen=${rest} by=${by} />
+      <${Cells} opened=${rest} by=${by} />
       <${Flows} />
       <${HostTable} />
       <${AgentTable} />
@@ -54,19 +55,28 @@ const PAGE = 50;
 
 function AgentTable() {
   const table = useTable();
+  useLatest("chosen");
   const [wanted, setWanted] = useState("");
   const [first, setFirst] = useState(0);
   const {agents} = table;
   const found = agents.name.map((_, place) => place).filter((place) => !wanted || agents.name[place].includes(wanted) || agents.state[place] === wanted);
   const at = Math.min(first, Math.max(0, found.length - 1));
-  const titles = ["Agent", "Class", "Host", "State", "Mailbox", "Messages", "Errors", "p99"];
+  const titles = ["Chosen", "Agent", "Class", "Host", "State", "Mailbox", "Messages", "Errors", "p99"];
+  const ours = found.filter((place) => !agents.node[place]).map((place) => agents.name[place]);
+  const pick = (name) => (event) => {
+    const {checked} = event.target;
+    choose((chosen) => (event.shiftKey ? chosen.reach(ours, name, checked) : chosen.set(name, checked)));
+  };
   return html`<form class="filter" onSubmit=${(event) => event.preventDefault()}>
       <label>Agents whose name has, or whose state is <input type="search" value=${wanted}
         onInput=${(event) => { setWanted(event.target.value); setFirst(0); }} /></label></form>
+    <${ChosenBar} found=${ours} />
     <table class="agents">
     <caption>${found.length} of ${table.size} agents${table.head.left_out ? `; ${table.head.left_out} more are not shown` : ""}</caption>
     <thead><tr>${titles.map((name) => html`<th scope="col" key=${name}>${name}</th>`)}</tr></thead>
     <tbody>${found.slice(at, at + PAGE).map((place) => html`<tr key=${`${agents.node[place]}\n${agents.name[place]}`}>
+      <td>${agents.node[place] ? null : html`<input type="checkbox" aria-label=${`Choose ${agents.name[place]}`}
+        checked=${choice.has(agents.name[place])} onClick=${pick(agents.name[place])} />`}</td>
       <th scope="row"><a href=${agentPlace(agents.name[place])}>${agents.name[place]}</a></th><td>${agents.kind[place]}</td>
       <td>${agents.host[place]}</td><td>${agents.state[place]}</td><td class="number">${agents.mailbox[place]}</td>
       <td class="number">${count(agents.messages[place])}</td><td class="number">${agents.errors[place]}</td>
