@@ -232,6 +232,8 @@ class Orchestrator(Verbs):
                 await kept.close()
             if gateway is not None:
                 await gateway.close()
+            if self._control_server is not None:
+                self._control_server.close()
             if self._llm_events is not None:
                 await self._llm_events.close()
             if self._node_events is not None:

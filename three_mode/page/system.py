@@ -8,7 +8,15 @@ from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.supervisor.events import SupervisorEvent
 from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.orders import HOST, ORCHESTRATOR, Table
-from three_mode.agents.wire.watching import AboutSystem, NewLetters, SinceOrder, WatchOrder, WatchReport
+from three_mode.agents.wire.watching import (
+    AboutSystem,
+    LogsOrder,
+    LogsReport,
+    NewLetters,
+    SinceOrder,
+    WatchOrder,
+    WatchReport,
+)
 from three_mode.errors import ModeUnavailable
 from transports.bus import Bus, BusError, Encoded
 
@@ -17,6 +25,7 @@ _about = decoder_for(AboutSystem)
 _events = decoder_for(list[SupervisorEvent])
 _letters = decoder_for(NewLetters)
 _report = decoder_for(WatchReport)
+_logs = decoder_for(LogsReport)
 WITHIN = 3.0  # seconds that the orchestrator has to answer
 
 
@@ -46,6 +55,11 @@ class WatchedSystem:
         """Return the dead letters since a moment, the oldest first."""
         found: NewLetters = _letters(await self.ask("letters_since", SinceOrder(since)))
         return found.letters
+
+    async def logs(self, order: LogsOrder) -> LogsReport:
+        """Have the orchestrator keep log records for a while, and return those that are new."""
+        found: LogsReport = _logs(await self.ask("logs_since", order))
+        return found
 
     async def watch(self, order: WatchOrder) -> list[WatchReport]:
         """Have all hosts of this bus count for a while, and return what they have counted so far."""

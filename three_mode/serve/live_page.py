@@ -14,6 +14,7 @@ from three_mode.page.system import WatchedSystem
 from three_mode.page.views.agent import AgentView
 from three_mode.page.views.events import EventsView, PageEvent
 from three_mode.page.views.flows import FlowsView
+from three_mode.page.views.logs import LogsView
 from three_mode.page.views.map import MapView
 from three_mode.page.views.models import ModelsView
 from three_mode.page.views.requests import RequestsView
@@ -35,7 +36,7 @@ class LivePage:
             self._events = EventsView(self.system)
             self.requests = RequestsView(self.system)
             views += [MapView(self.system), FlowsView(self.system), AgentView(self.system), self._events, self.requests]
-            views.append(ModelsView(connection_of(endpoint.backend), content.bus))
+            views += [LogsView(self.system), ModelsView(connection_of(endpoint.backend), content.bus)]
         self.feed = Feed(views)
 
     @property

@@ -7,6 +7,7 @@
 //   needs     whether there is anything to show: needs(about)
 //   View      component; its property `rest` is the rest of the address
 import {EventsView} from "./events.js";
+import {LogsView} from "./logs.js";
 import {MapView} from "./map.js";
 import {ModelsView} from "./models.js";
 import {ReplayView} from "./replay.js";
@@ -20,6 +21,7 @@ export const views = [
   {name: "replay", title: "Replay", needs: (about) => about.recording, View: ReplayView},
   {name: "time", title: "Time", at: ["requests"], View: TimeView},
   {name: "events", title: "Events", at: ["events"], needs: hasBus, View: EventsView},
+  {name: "logs", title: "Logs", at: ["logs"], needs: hasBus, View: LogsView},
   {name: "talk", title: "Talk", needs: hasBus, View: TalkView},
   {name: "models", title: "Models and money", at: ["models"], needs: hasBus, View: ModelsView},
 ];
