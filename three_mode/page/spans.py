@@ -23,7 +23,7 @@ class RequestSpan(msgspec.Struct, frozen=True, omit_defaults=True):
     end: float
     parent: int | None = None
     detail: str = ""
-    """Handler; or what was waited for: mailbox, limiter, queue, network."""
+    """Handler; or who waited, where the name says for what: mailbox, limiter, retry, network, model queue."""
     tokens: int = 0
     cost: float = 0.0
     """US dollars."""
@@ -64,12 +64,31 @@ class RequestTree(msgspec.Struct, frozen=True):
     """When it had to be answered, by the clock of the spans."""
     more: int = 0
     """Spans that are left out."""
+    waits: dict[str, float] = {}
+    """What was waited for -> seconds in which something of the request waited for it."""
 
 
 def tree_of(spans: Sequence[RequestSpan], deadline: float | None = None, more: int = 0) -> RequestTree:
     """Make the tree of a request's spans; the first one is its root."""
     ends = [span.end for span in spans]
-    return RequestTree(list(spans), sums_of(spans), min(span.begin for span in spans), max(ends), deadline, more)
+    begin, end = min(span.begin for span in spans), max(ends)
+    return RequestTree(list(spans), sums_of(spans), begin, end, deadline, more, _waits_of(spans, begin, end))
+
+
+def in_order(spans: Sequence[RequestSpan]) -> list[RequestSpan]:
+    """Put each span right behind its parent, and those of one parent in the order in which they begin."""
+    order = _depth_first(spans)
+    new = {old: place for place, old in enumerate(order)}
+    moved = ((spans[old], spans[old].parent) for old in order)
+    return [span if up is None else msgspec.structs.replace(span, parent=new[up]) for span, up in moved]
+
+
+def _waits_of(spans: Sequence[RequestSpan], begin: float, end: float) -> dict[str, float]:
+    found: dict[str, list[RequestSpan]] = {}
+    for span in spans:
+        if span.kind == "wait":
+            found.setdefault(span.name, []).append(span)
+    return {name: _covered(waits, begin, end) for name, waits in found.items()}
 
 
 def sums_of(spans: Sequence[RequestSpan]) -> list[SpanSums]:

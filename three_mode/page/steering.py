@@ -3,6 +3,7 @@
 Each act is logged, with who asked for it, and is an event of the page.
 """
 
+import asyncio
 import logging
 from typing import Literal
 
@@ -17,6 +18,7 @@ log = logging.getLogger("three_mode.page")
 MOST_NAMES = 10_000
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _LONGEST_NAME = 200
+UNKNOWN = "whose outcome is not known: the page has gone meanwhile"
 _WITHIN = 15.0  # seconds of an order: agents may finish their messages
 
 
@@ -48,7 +50,7 @@ class Steer(msgspec.Struct, frozen=True):
 
 
 async def steer(system: WatchedSystem, what: Steer, who: str) -> None:
-    """Do it. The orchestrator's error is raised; done or not, it is logged."""
+    """Do it. The orchestrator's error is raised; done or not, also where the page goes meanwhile, it is logged."""
     what.check()
     why = f"asked for on the page by {who}"
     try:
@@ -57,6 +59,9 @@ async def steer(system: WatchedSystem, what: Steer, who: str) -> None:
                 await system.ask("log_level", LogLevelOrder(name, logging.getLevelNamesMapping()[what.level], why))
         else:
             await system.ask(what.act, NamesOrder(what.names, why), _WITHIN)
+    except asyncio.CancelledError:
+        log.warning("%s: %s, %s", who, what, UNKNOWN)
+        raise
     except Exception as error:
         log.warning("%s: %s, which failed: %s", who, what, error)
         raise

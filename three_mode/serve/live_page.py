@@ -1,5 +1,6 @@
 """The page of one endpoint: its feed, and what becomes of it while somebody looks."""
 
+import asyncio
 import contextlib
 import time
 from typing import Any
@@ -9,7 +10,7 @@ from three_mode.connection import LLMConnection
 from three_mode.errors import InvalidRequest, ThreeModeError
 from three_mode.page.content import PageContent
 from three_mode.page.feed import Feed, PageView
-from three_mode.page.steering import Steer, steer
+from three_mode.page.steering import UNKNOWN, Steer, steer
 from three_mode.page.system import WatchedSystem
 from three_mode.page.views.agent import AgentView
 from three_mode.page.views.events import EventsView, PageEvent
@@ -48,16 +49,18 @@ class LivePage:
         """Do what somebody wants who may, and tell all pages."""
         if self.system is None or self._events is None:
             raise InvalidRequest("a recording cannot be steered")
-        failed = ""
+        outcome = ""
         try:
             await steer(self.system, what, who)
-        except ThreeModeError as error:
-            failed = f", which failed: {error.message}"
+        except asyncio.CancelledError:
+            outcome = f", {UNKNOWN}"
+            raise
+        except Exception as error:
+            outcome = f", which failed: {error}"
             raise
         finally:
-            self._events.add(
-                PageEvent(time.time(), "steered", what.names[0] if what.names else "", f"{what}, by {who}{failed}")
-            )
+            about = what.names[0] if what.names else ""
+            self._events.add(PageEvent(time.time(), "steered", about, f"{what}, by {who}{outcome}"))
 
     async def about(self) -> dict[str, Any]:
         """What a page learns first."""

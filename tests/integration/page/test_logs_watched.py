@@ -40,7 +40,7 @@ async def rows(page: PageClient, text: str) -> list[list[object]]:
 
 
 async def test_records_of_agents_and_of_the_program_are_told_with_who_logged_them() -> None:
-    async with watched(3, hosts=1) as (orc, scouts, address), let_in(address) as page:
+    async with watched(3, hosts=1) as (_, scouts, address), let_in(address) as page:
         await page.look("logs")
         await page.told("logs")
         await scouts[2].ask(Scout.say, logging.WARNING, "from an agent")

@@ -107,7 +107,6 @@ class WatchedLogs(logging.Handler):
             self._timer = asyncio.get_running_loop().call_later(left, self._end_if_over)
 
 
-
 class _LastResort(logging.Handler):
     """The handler of loggers that have none: keeps a record, and then does what the former one did."""
 

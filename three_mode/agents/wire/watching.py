@@ -91,6 +91,26 @@ class ReceiptSight(msgspec.Struct, frozen=True):
     failed: int
 
 
+class WaitSight(msgspec.Struct, frozen=True, array_like=True):
+    """Something that a turn, or a call to a model, waited for. Times are of the monotonic clock."""
+
+    what: str
+    """limiter, retry, network, or model queue."""
+    begin: float
+    end: float
+
+
+class AskSight(msgspec.Struct, frozen=True, array_like=True):
+    """A message of a turn of a sampled request, for whose answer it waited. Times are of the monotonic clock."""
+
+    to: str
+    handler: str
+    begin: float
+    end: float
+    error: str
+    """Class of the error; empty: none."""
+
+
 class ModelSight(msgspec.Struct, frozen=True, array_like=True):
     """A call to a model in a turn of a sampled request. Times are of the monotonic clock."""
 
@@ -103,8 +123,7 @@ class ModelSight(msgspec.Struct, frozen=True, array_like=True):
     """US dollars."""
     error: str
     """Class of the error; empty: none."""
-    waits: tuple[tuple[float, float], ...] = ()
-    """From when to when it waited for a rate limit."""
+    waits: tuple[WaitSight, ...] = ()
 
 
 class TurnSight(msgspec.Struct, frozen=True, array_like=True):
@@ -126,6 +145,9 @@ class TurnSight(msgspec.Struct, frozen=True, array_like=True):
     error: str
     """Class of the error, or "cancelled"; empty: none."""
     models: tuple[ModelSight, ...] = ()
+    waits: tuple[WaitSight, ...] = ()
+    """What it waited for in no call to a model that is listed: a turn of an agent that is a model."""
+    asks: tuple[AskSight, ...] = ()
 
 
 class WatchReport(msgspec.Struct, frozen=True):

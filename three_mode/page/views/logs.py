@@ -8,7 +8,7 @@ from three_mode.page.kept_rows import KeptRows
 from three_mode.page.readers import PageReader
 from three_mode.page.system import WatchedSystem
 
-_BETWEEN = "what was logged before this, and after the line above, is not kept: nobody looked, or the program began anew"
+_BETWEEN = "what was logged between this and the line before is not kept: nobody looked, or the program began anew"
 
 
 class LogsView:

@@ -29,26 +29,29 @@ export function MapView({rest}) {
 
 function HostTable() {
   const table = useTable();
-  const titles = ["Host", "State", "Agents", "CPU", "Memory", "Messages", "Errors", "Restarts", "p50", "p99", "Steer"];
+  const titles = ["Host", "State", "Agents", "CPU", "Memory", "Messages", "A second", "Errors", "Restarts", "p50", "p99", "Steer"];
   return html`<table class="hosts">
     <caption>Hosts</caption>
     <thead><tr>${titles.map((name) => html`<th scope="col" key=${name}>${name}</th>`)}</tr></thead>
     <tbody>${table.byHost().map((host) => html`<tr key=${`${host.node}\n${host.label}`}>
       <th scope="row">${host.node ? `${host.node}: ` : ""}${host.label}</th><td>${host.blocked || host.state}</td>
       <td class="number">${host.agents}</td><td>${count(host.cpu_percent)} %</td><td>${bytes(host.memory)}</td>
-      <td class="number">${count(host.messages)}</td><td class="number">${host.errors}</td><td class="number">${host.restarts}</td>
+      <td class="number">${count(host.messages)}</td><td class="number">${count(table.totalRates.get(`${host.node}\n${host.label}`))}</td><td class="number">${host.errors}</td><td class="number">${host.restarts}</td>
       <td>${seconds(host.p50)}</td><td>${seconds(host.p99)}</td>
       <td>${host.node ? null : html`<${SteerButton} act="kill" names=${[host.label]} title=${`Kill ${host.label}`} />`}</td></tr>`)}</tbody>
   </table>
-  ${table.head.nodes.length ? html`<${NodeTable} nodes=${table.head.nodes} />` : null}
+  ${table.head.nodes.length ? html`<${NodeTable} nodes=${table.head.nodes} rates=${table.totalRates} />` : null}
   <${LogLevel} /><${WhyNot} />`;
 }
 
-function NodeTable({nodes}) {
+function NodeTable({nodes, rates}) {
+  const titles = ["Node", "State", "Kind", "Hosts", "Agents", "CPU", "Memory", "Messages", "A second", "Version", "Problem"];
   return html`<table class="nodes"><caption>Nodes of the cluster</caption>
-    <thead><tr><th scope="col">Node</th><th scope="col">State</th><th scope="col">Kind</th><th scope="col">Problem</th></tr></thead>
-    <tbody>${nodes.map((node) => html`<tr key=${node.name}><th scope="row">${node.name}</th><td>${node.state}</td>
-      <td>${node.kind}</td><td>${node.problem}</td></tr>`)}</tbody></table>`;
+    <thead><tr>${titles.map((name) => html`<th scope="col" key=${name}>${name}</th>`)}</tr></thead>
+    <tbody>${nodes.map((node) => html`<tr key=${node.name}><th scope="row">${node.name}</th><td>${node.state}</td><td>${node.kind}</td>
+      <td class="number">${node.hosts}</td><td class="number">${node.agents}</td><td>${count(node.cpu_percent)} %</td><td>${bytes(node.memory)}</td>
+      <td class="number">${count(node.messages)}</td><td class="number">${count(rates.get(node.name))}</td><td>${node.version}</td>
+      <td class="says">${[node.problem, node.silent.length ? `no answer from ${node.silent.join(", ")}` : ""].filter(Boolean).join("; ")}</td></tr>`)}</tbody></table>`;
 }
 
 const PAGE = 50;

@@ -8,7 +8,9 @@ import {seconds} from "../words.js";
 
 const MOST_ROWS = 200;
 const MOST_REQUESTS = 50;
-const COLOURS = {agent: "cell", request: "cell", model: "model", provider: "provider", tool: "tool", wait: "wait"};
+const COLOURS = {agent: "cell", request: "cell", model: "model", provider: "provider", tool: "tool"};
+const KINDS = [["cell", "agents"], ["model", "models"], ["provider", "what computes"]];
+const WAITS = {mailbox: "mailbox", limiter: "limiter", retry: "limiter", network: "network", "model queue": "queue"};
 
 export function TimeView({rest}) {
   const [by, setBy] = useState("time");
@@ -79,12 +81,26 @@ export function Request({found, by, chosen, choose}) {
   return html`
     <h2>${tree.spans[0].name} ${tree.spans[0].detail} <span class="quiet">${worth(tree.sums[0], by)}${
       tree.deadline ? ` · deadline after ${seconds(tree.deadline - tree.begin)}` : ""}</span></h2>
+    ${by === "time" ? html`<${Legend} tree=${tree} />` : null}
     <div class="flame"><${Painting} draw=${draw} shown=${[tree, boxes, chosen, by]} class="flame" height=${heightOf(boxes)} tabindex="0" role="img"
       aria-label=${`Flame graph by ${by}: arrow keys choose; the table below has the same`} onKeyDown=${press} onClick=${point} /></div>
     <p class="chosen" role="status">${span.name} ${span.detail}: ${worth(tree.sums[chosen] ?? tree.sums[0], by)}, of its own ${worth(tree.sums[chosen] ?? tree.sums[0], by, true)}${
       span.open ? ", has not ended" : ""}${span.good === false ? ", failed" : ""}
       ${span.place != null ? html` · <a href=${`#/replay/${span.place}`}>in the recording</a>` : null}</p>
     <${SpanTable} tree=${tree} chosen=${chosen} choose=${choose} />`;
+}
+
+// What the colours mean; of each wait, how long something of the request waited for it.
+function Legend({tree}) {
+  const waits = Object.entries(tree.waits ?? {}).sort(([, one], [, other]) => other - one);
+  return html`<p class="legend">${KINDS.map(([colour, title]) => html`<span key=${colour}><i class=${`swatch ${colour}`}></i>${title}</span>`)}
+    ${waits.map(([name, waited]) => html`<span key=${name} class="waited"><i class=${`swatch wait-${WAITS[name] ?? "other"}`}></i>${name} ${seconds(waited)}</span>`)}
+    ${waits.length ? null : html`<span>nothing waited</span>`}${tree.deadline ? html`<span><i class="swatch bad"></i>deadline</span>` : null}</p>`;
+}
+
+function colourOf(span) {
+  if (span.good === false) return "bad";
+  return span.kind === "wait" ? `wait-${WAITS[span.name] ?? "other"}` : COLOURS[span.kind];
 }
 
 function paint(pen, width, colour, tree, boxes, chosen) {
@@ -94,7 +110,7 @@ function paint(pen, width, colour, tree, boxes, chosen) {
     const span = tree.spans[place];
     const [x, y, wide] = [box.left * width, box.row * ROW, Math.max(box.width && 1, box.width * width - 1)];
     if (!wide) return;
-    pen.fillStyle = span.good === false ? colour("bad") : colour(COLOURS[span.kind]);
+    pen.fillStyle = colour(colourOf(span));
     pen.fillRect(x, y, wide, ROW - 2);
     if (place === chosen) {
       pen.strokeStyle = colour("text");
