@@ -86,7 +86,8 @@ class OrchestratorOptions:
     """Where `agent.keep` keeps states: a file, which a program that is started anew goes on with; `nats`, for all
     nodes of a cluster; or `KeepOptions`. Empty: the memory of the orchestrator, which outlives hosts."""
     page_content: bool = False
-    """Whether a page that looks on shows what messages say, and dead letters; errors are shown in any case."""
+    """Whether a page that looks on shows what messages and dead letters say, and the conversations of `talks`; errors
+    are shown in any case."""
     stop_within: float = 5.0
     """Seconds that hosts have to end in order when the orchestrator closes; then they are killed."""
 
@@ -639,7 +640,8 @@ class Orchestrator(Verbs):
         self._running_supervisor  # noqa: B018  # for its error
         if self._page is None or (self._page.done() and (self._page.cancelled() or self._page.exception() is not None)):
             made = import_module("three_mode.serve.page_endpoint")  # endpoints stand above, and are found by name
-            opening = made.PageEndpoint.open(made.PageContent(self.bus), self.llm, self, port)
+            talks = self._talks if self.options.page_content else ""
+            opening = made.PageEndpoint.open(made.PageContent(self.bus, talks=talks), self.llm, self, port)
             self._page = asyncio.get_running_loop().create_task(opening)
         address: str = (await asyncio.shield(self._page)).address
         return address

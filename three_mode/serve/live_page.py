@@ -64,7 +64,7 @@ class LivePage:
 
     async def about(self) -> dict[str, Any]:
         """What a page learns first."""
-        bus, content = self.content.bus, False
+        bus, content, backend = self.content.bus, False, self.endpoint.backend
         if self.system is not None:
             with contextlib.suppress(ThreeModeError):  # there is no orchestrator now, or it is of another version
                 content = (await self.system.about()).content
@@ -74,7 +74,8 @@ class LivePage:
             "version": three_mode.__version__,
             "may_steer": self.may_steer,
             "content": content,
-            "keeps_talks": isinstance(self.endpoint.backend, ConversationBackend),
+            "keeps_talks": isinstance(backend, ConversationBackend),
+            "lists_talks": isinstance(backend, ConversationBackend) and backend.lists,
             "keyed": bool(self.endpoint.options.api_keys),
             "views": sorted(self.feed.views),
         }
