@@ -11,6 +11,7 @@ import msgspec
 
 SpanKind = Literal["request", "agent", "model", "provider", "tool", "wait"]
 Measure = Literal["time", "tokens", "cost"]
+_NEAR = 3.0  # times as long as a request: a deadline behind that would leave no room for the request itself
 MEASURES: tuple[Measure, ...] = ("time", "tokens", "cost")
 
 
@@ -64,6 +65,8 @@ class RequestTree(msgspec.Struct, frozen=True):
     """When it had to be answered, by the clock of the spans."""
     more: int = 0
     """Spans that are left out."""
+    until: float = 0.0
+    """The time that is the right edge of the drawing: the end, or the deadline where that is near."""
     waits: dict[str, float] = {}
     """What was waited for -> seconds in which something of the request waited for it."""
 
@@ -72,7 +75,9 @@ def tree_of(spans: Sequence[RequestSpan], deadline: float | None = None, more: i
     """Make the tree of a request's spans; the first one is its root."""
     ends = [span.end for span in spans]
     begin, end = min(span.begin for span in spans), max(ends)
-    return RequestTree(list(spans), sums_of(spans), begin, end, deadline, more, _waits_of(spans, begin, end))
+    near = deadline is not None and end < deadline <= begin + _NEAR * (end - begin)
+    until = deadline if near and deadline is not None else end
+    return RequestTree(list(spans), sums_of(spans), begin, end, deadline, more, until, _waits_of(spans, begin, end))
 
 
 def in_order(spans: Sequence[RequestSpan]) -> list[RequestSpan]:
@@ -119,7 +124,7 @@ def laid_out(tree: RequestTree, measure: Measure = "time") -> list[SpanBox]:
 
 
 def _by_time(tree: RequestTree) -> list[SpanBox]:
-    whole = max(tree.end, tree.deadline or 0.0) - tree.begin or 1.0
+    whole = tree.until - tree.begin or 1.0
     rows: list[list[tuple[float, float]]] = []
     boxes: list[SpanBox] = [SpanBox(0, 0.0, 0.0)] * len(tree.spans)
     for place in _depth_first(tree.spans):

@@ -7,11 +7,14 @@ import {views} from "./views/all.js";
 
 const STATES = {waiting: "connecting", open: "live", lost: "connection lost, trying again", full: "too many pages look on, trying again", refused: "a key is needed"};
 
+let visits = 0; // a link to the same place again is another visit
+
 // The view that the address names: "#/map", "#/map/scout/7".
 function placeOf(hash) {
   const [name, ...rest] = hash.replace(/^#\/?/, "").split("/");
   const view = shown().find((each) => each.name === name) ?? shown()[0];
-  return {view, rest: rest.map(decoded).join("/")};
+  visits += 1;
+  return {view, rest: rest.map(decoded).join("/"), visit: visits};
 }
 
 function decoded(word) {
@@ -47,7 +50,7 @@ function Page() {
     <a class="skip" href="#main">Skip to the view</a>
     <${Head} place=${place} />
     <${Problem} />
-    <main id="main" tabindex="-1"><${View} rest=${place.rest} /></main>
+    <main id="main" tabindex="-1"><${View} rest=${place.rest} visit=${place.visit} /></main>
     <${SteerDialog} />
   </${Fragment}>`;
 }

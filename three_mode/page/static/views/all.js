@@ -5,7 +5,7 @@
 //   at        what the endpoint sends while the view is shown
 //   agentOf   the agent that the rest of the address names
 //   needs     whether there is anything to show: needs(about)
-//   View      component; its property `rest` is the rest of the address
+//   View      component; its property `rest` is the rest of the address, and `visit` another number each time that it is gone to
 import {EventsView} from "./events.js";
 import {LogsView} from "./logs.js";
 import {MapView} from "./map.js";

@@ -148,7 +148,7 @@ class CellsCanvas {
       pen.strokeRect(box.x + 0.5, box.y + 0.5, box.width - 1, box.height - 1);
       pen.fillStyle = hue.text;
       const node = box.host.node ? `${box.host.node}: ` : "";
-      pen.fillText(`${node}${box.host.label}  ${box.host.agents} agents  ${box.host.state}`, box.x + 8, box.y + 11, box.width - 16);
+      pen.fillText(`${node}${box.host.label}  ${agentsOf(box.host)}  ${box.host.state}`, box.x + 8, box.y + 11, box.width - 16);
     }
     const most = Math.max(1, ...rates);
     const inner = place.size - (place.size > 8 ? 2 : 1);
@@ -195,6 +195,10 @@ class CellsCanvas {
     pen.strokeRect(found.x - 1, found.y - 1, inner + 2, inner + 2);
     pen.lineWidth = 1;
   }
+}
+
+function agentsOf({agents}) {
+  return agents === 1 ? "1 agent" : `${agents} agents`;
 }
 
 const COLOURS = {idle: "cell", busy: "busy", paused: "quiet", registered: "cell", starting: "good"};

@@ -4,7 +4,7 @@ import {html, useEffect, useState} from "../lib/ui.js";
 import {ask, link} from "../link.js";
 import {useLatest} from "../live.js";
 import {Painting} from "../paint.js";
-import {seconds} from "../words.js";
+import {dollars, seconds} from "../words.js";
 
 const MOST_ROWS = 200;
 const MOST_REQUESTS = 50;
@@ -52,7 +52,7 @@ function Requests({told, chosen}) {
     <tbody>${told.requests.slice(0, MOST_REQUESTS).map((each) => html`
       <tr key=${each.id} class=${each.error ? "bad" : ""} aria-current=${each.id === chosen ? "true" : null}>
         <th scope="row"><a href=${`#/time/${encodeURIComponent(each.id)}`}>${each.name} ${each.handler}</a></th>
-        <td>${seconds(each.seconds)}</td><td>${each.turns}</td><td>${each.tokens}</td><td>$${each.cost.toFixed(4)}</td><td>${each.error}</td>
+        <td>${seconds(each.seconds)}</td><td>${each.turns}</td><td>${each.tokens}</td><td>${dollars(each.cost)}</td><td>${each.error}</td>
       </tr>`)}</tbody>
   </table>`;
 }
@@ -72,10 +72,9 @@ export function Request({found, by, chosen, choose}) {
   };
   const draw = (pen, width, height, colour) => {
     paint(pen, width, colour, tree, boxes, chosen);
-    if (by === "time" && tree.deadline) {
-      const whole = Math.max(tree.end, tree.deadline) - tree.begin;
+    if (by === "time" && tree.deadline && tree.deadline <= tree.until) {
       pen.fillStyle = colour("bad");
-      pen.fillRect(Math.min(width - 2, ((tree.deadline - tree.begin) / whole) * width), 0, 2, height);
+      pen.fillRect(Math.min(width - 2, ((tree.deadline - tree.begin) / (tree.until - tree.begin || 1)) * width), 0, 2, height);
     }
   };
   return html`
@@ -95,7 +94,8 @@ function Legend({tree}) {
   const waits = Object.entries(tree.waits ?? {}).sort(([, one], [, other]) => other - one);
   return html`<p class="legend">${KINDS.map(([colour, title]) => html`<span key=${colour}><i class=${`swatch ${colour}`}></i>${title}</span>`)}
     ${waits.map(([name, waited]) => html`<span key=${name} class="waited"><i class=${`swatch wait-${WAITS[name] ?? "other"}`}></i>${name} ${seconds(waited)}</span>`)}
-    ${waits.length ? null : html`<span>nothing waited</span>`}${tree.deadline ? html`<span><i class="swatch bad"></i>deadline</span>` : null}</p>`;
+    ${waits.length ? null : html`<span>nothing waited</span>`}
+    ${tree.deadline ? html`<span><i class="swatch bad"></i>${tree.deadline > tree.until ? `deadline ${seconds(tree.deadline - tree.until)} behind the right edge` : "deadline"}</span>` : null}</p>`;
 }
 
 function colourOf(span) {
@@ -149,6 +149,5 @@ function SpanTable({tree, chosen, choose}) {
 function worth(sums, by, own = false) {
   const value = figure(sums, by, own);
   if (by === "time") return seconds(value);
-  if (by === "tokens") return `${value} tokens`;
-  return `$${value.toFixed(4)}`;
+  return by === "tokens" ? `${value} tokens` : dollars(value);
 }
