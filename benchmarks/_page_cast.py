@@ -8,8 +8,6 @@ from typing import Any
 from three_mode import Agent, handler, on
 
 AGENTS = 512
-LOOK = {"kind": "look", "at": ["map", "flows"]}
-AWAY = {"kind": "look", "at": []}
 
 
 class Seen(Agent):
@@ -28,7 +26,7 @@ class Seen(Agent):
 
 
 async def read(address: str) -> None:
-    """Be a page: a line of standard input, `look` or `away`, says what it looks at."""
+    """Be a page: each line of standard input has the views that it looks at from then on, with blanks between."""
     import httpx
     from websockets.asyncio.client import connect
 
@@ -46,7 +44,7 @@ async def read(address: str) -> None:
         taking = asyncio.create_task(take())
         print("ready", flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
-            await socket.send(json.dumps(LOOK if line.strip() == "look" else AWAY))
+            await socket.send(json.dumps({"kind": "look", "at": line.split()}))
         taking.cancel()
 
 

@@ -77,7 +77,8 @@ class OrchestratorOptions:
     """Where `agent.keep` keeps states: a file, which a program that is started anew goes on with; `nats`, for all
     nodes of a cluster; or `KeepOptions`. Empty: the memory of the orchestrator, which outlives hosts."""
     page_content: bool = False
-    """Whether a page that looks on shows what messages say, and dead letters; errors are shown in any case."""
+    """Whether a page that looks on shows what messages and dead letters say, and the conversations of `talks`; errors
+    are shown in any case."""
     stop_within: float = 5.0
     """Seconds that hosts have to end in order when the orchestrator closes; then they are killed."""
 
@@ -156,7 +157,8 @@ class Orchestrator(Views):
             self._host_given_up,
         )
         self._supervisor = Supervisor(self._session, hosts, self._roster, self._event_log)
-        self._make_views(self._session, self._supervisor, page_content=self.options.page_content)
+        content, talks = self.options.page_content, self._talks
+        self._make_views(self._session, self._supervisor, page_content=content, talks=talks)
         self._session.blocked_by = self._supervisor.overview.blocked_by
         self._session.comes_back = self._roster.comes_back
         try:

@@ -34,10 +34,12 @@ class Views(Verbs):
         self._control_server: ControlServer | None = None
         self._llm_events: LLMEventCollector | None = None
         self._node_events: NodeEvents | None = None
+        self._shown_talks = ""  # file of the conversations that the page shows
         self._page: asyncio.Task[Any] | None = None  # opens the endpoint of the page, once somebody asked for it
 
-    def _make_views(self, session: Session, supervisor: Supervisor, *, page_content: bool) -> None:
+    def _make_views(self, session: Session, supervisor: Supervisor, *, page_content: bool, talks: str) -> None:
         """Make what gathers events, and what answers who looks on."""
+        self._shown_talks = talks if page_content else ""
         self._llm_events = LLMEventCollector(session, supervisor.hosts)
         self._node_events = NodeEvents(session, supervisor.hosts, self._event_log)
         self._control_server = ControlServer(
@@ -53,7 +55,9 @@ class Views(Verbs):
                 await page.result().close()
 
     async def _close_readers(self) -> None:
-        """End whoever reads events."""
+        """End whoever reads events or looks on."""
+        if self._control_server is not None:
+            self._control_server.close()
         if self._llm_events is not None:
             await self._llm_events.close()
         if self._node_events is not None:
@@ -136,9 +140,8 @@ class Views(Verbs):
         self._running_supervisor  # noqa: B018  # for its error
         if self._page is None or (self._page.done() and (self._page.cancelled() or self._page.exception() is not None)):
             made = import_module("three_mode.serve.page_endpoint")  # endpoints stand above, and are found by name
-            opening = made.PageEndpoint.open(
-                made.PageContent(self._running_supervisor.session.bus), self.llm, self, port
-            )
+            content = made.PageContent(self._running_supervisor.session.bus, talks=self._shown_talks)
+            opening = made.PageEndpoint.open(content, self.llm, self, port)
             self._page = asyncio.get_running_loop().create_task(opening)
         address: str = (await asyncio.shield(self._page)).address
         return address

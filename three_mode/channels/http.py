@@ -1,8 +1,11 @@
 """One provider over HTTP: a codec, an address and a key on the shared pool; and errors of the transport as ours."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextvars import copy_context
 
+from three_mode import waits
 from three_mode.channels.channel import REPLY_BYTES, too_large
 from three_mode.channels.replies import DecodedReply
 from three_mode.config.secret import Secret
@@ -45,6 +48,7 @@ from transports.http2 import (
     TimedOut,
     Timeouts,
     TLSFailed,
+    Trace,
     TransportError,
     split_url,
 )
@@ -108,7 +112,9 @@ class HTTPEndpoint:
         outgoing = self._request(self.codec.encode(request, model, stream=False))
         stage = "first token" if due < deadline else "total"
         try:
-            exchange = self._pool.send(outgoing, timeouts=WHOLE, max_bytes=self.reply_bytes, until=min(due, deadline))
+            exchange = self._pool.send(
+                outgoing, timeouts=WHOLE, max_bytes=self.reply_bytes, until=min(due, deadline), trace=_network()
+            )
         except TransportError as error:
             raise self._error_of(error, model, stage) from None
         return HTTPSentRequest(self, exchange, model, stage)
@@ -121,7 +127,7 @@ class HTTPEndpoint:
 
     async def open(self, request: LLMRequest, model: str, due: float, deadline: float) -> "HTTPReply":
         outgoing = self.codec.encode(request, model, stream=True)
-        call = self._pool.request(self._request(outgoing), timeouts=self._streams)
+        call = self._pool.request(self._request(outgoing), timeouts=self._streams, trace=_network())
         reply = HTTPReply(self, model, call.exchange, deadline)
         loop = asyncio.get_running_loop()
         timer = (
@@ -428,3 +434,18 @@ def error_of(error: TransportError, provider: str, model: str | None) -> ThreeMo
     if isinstance(error, PeerMisbehaved):
         return BadReply(said, provider=provider, model=model)
     return ConnectionFailed(said, provider=provider, model=model)
+
+
+def _network() -> Trace | None:
+    """What hears how long a request waits for its connection and for one round trip; None while nobody looks."""
+    if not waits.listeners:
+        return None
+    began, context = time.perf_counter(), copy_context()
+
+    def trace(name: str, info: Mapping[str, object]) -> None:
+        if name == "request.sent":
+            round_trip = info["round_trip"]
+            sent = time.perf_counter() + (round_trip if isinstance(round_trip, float) else 0.0)
+            context.run(waits.tell, "network", began, sent)
+
+    return trace

@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="of a recording: a module, package or script whose classes a replay may make and run",
     )
+    parser.add_argument("--talks", default="", metavar="FILE", help="of a bus: list and go on with these conversations")
     parser.add_argument("--no-open", action="store_true", help="print the address, and open no browser")
 
 
@@ -53,7 +54,7 @@ async def _watch(options: argparse.Namespace) -> None:
         else:
             bus = await join(options.what, "page")
             stack.push_async_callback(bus.leave)
-            content, verbs = PageContent(bus), stack.enter_context(BusVerbs(bus))
+            content, verbs = PageContent(bus, talks=options.talks), stack.enter_context(BusVerbs(bus))
         llm = LLMConnection(mode=CommunicationMode.AUTO, bus=content.bus)
         stack.push_async_callback(llm.close)
         page = await PageEndpoint.open(content, llm, verbs, options.port)

@@ -15,3 +15,5 @@ class PageContent(Struct, frozen=True):
 
     bus: Bus | None = None
     recording: "Film | None" = None
+    talks: str = ""
+    """File of conversations that the page lists, opens and goes on with; empty: none."""

@@ -64,6 +64,7 @@ class Feed:
         reader.agent = agent
         for gone in before - reader.at:
             reader.has.pop(gone, None)
+            reader.has.pop(_known(gone), None)
         for name in reader.at:
             if name not in self._running:
                 self._woken[name] = asyncio.Event()
@@ -97,7 +98,8 @@ class Feed:
             began = loop.time()
             try:
                 await view.tell(readers)
-                problem = ""
+                if problem:
+                    problem = _solved(readers, view.name)
             except ThreeModeError as error:
                 problem = _told(readers, view.name, error.message, problem)
             except Exception as error:
@@ -115,9 +117,26 @@ class Feed:
 
 def _told(readers: Sequence[PageReader], view: str, why: str, before: str) -> str:
     """Tell pages what is wrong with a view, unless they know; new ones learn it as well."""
-    text = msgspec.json.encode({"kind": "problem", "view": view, "why": why})
+    text, known = _problem(view, why), _known(view)
     for reader in readers:
-        if why != before or "problem" not in reader.has:
+        if why != before or known not in reader.has:
             reader.put(text)
-            reader.has["problem"] = 1
+            reader.has[known] = 1
     return why
+
+
+def _solved(readers: Sequence[PageReader], view: str) -> str:
+    """Tell pages that nothing is wrong with a view any more."""
+    text = _problem(view, "")
+    for reader in readers:
+        reader.has.pop(_known(view), None)
+        reader.put(text)
+    return ""
+
+
+def _problem(view: str, why: str) -> bytes:
+    return msgspec.json.encode({"kind": "problem", "view": view, "why": why})
+
+
+def _known(view: str) -> str:
+    return f"problem of {view}"

@@ -11,6 +11,7 @@ import msgspec
 
 SpanKind = Literal["request", "agent", "model", "provider", "tool", "wait"]
 Measure = Literal["time", "tokens", "cost"]
+_NEAR = 3.0  # times as long as a request: a deadline behind that would leave no room for the request itself
 MEASURES: tuple[Measure, ...] = ("time", "tokens", "cost")
 
 
@@ -23,7 +24,7 @@ class RequestSpan(msgspec.Struct, frozen=True, omit_defaults=True):
     end: float
     parent: int | None = None
     detail: str = ""
-    """Handler; or what was waited for: mailbox, limiter, queue, network."""
+    """Handler; or who waited, where the name says for what: mailbox, limiter, retry, network, model queue."""
     tokens: int = 0
     cost: float = 0.0
     """US dollars."""
@@ -64,12 +65,35 @@ class RequestTree(msgspec.Struct, frozen=True):
     """When it had to be answered, by the clock of the spans."""
     more: int = 0
     """Spans that are left out."""
+    until: float = 0.0
+    """The time that is the right edge of the drawing: the end, or the deadline where that is near."""
+    waits: dict[str, float] = {}
+    """What was waited for -> seconds in which something of the request waited for it."""
 
 
 def tree_of(spans: Sequence[RequestSpan], deadline: float | None = None, more: int = 0) -> RequestTree:
     """Make the tree of a request's spans; the first one is its root."""
     ends = [span.end for span in spans]
-    return RequestTree(list(spans), sums_of(spans), min(span.begin for span in spans), max(ends), deadline, more)
+    begin, end = min(span.begin for span in spans), max(ends)
+    near = deadline is not None and end < deadline <= begin + _NEAR * (end - begin)
+    until = deadline if near and deadline is not None else end
+    return RequestTree(list(spans), sums_of(spans), begin, end, deadline, more, until, _waits_of(spans, begin, end))
+
+
+def in_order(spans: Sequence[RequestSpan]) -> list[RequestSpan]:
+    """Put each span right behind its parent, and those of one parent in the order in which they begin."""
+    order = _depth_first(spans)
+    new = {old: place for place, old in enumerate(order)}
+    moved = ((spans[old], spans[old].parent) for old in order)
+    return [span if up is None else msgspec.structs.replace(span, parent=new[up]) for span, up in moved]
+
+
+def _waits_of(spans: Sequence[RequestSpan], begin: float, end: float) -> dict[str, float]:
+    found: dict[str, list[RequestSpan]] = {}
+    for span in spans:
+        if span.kind == "wait":
+            found.setdefault(span.name, []).append(span)
+    return {name: _covered(waits, begin, end) for name, waits in found.items()}
 
 
 def sums_of(spans: Sequence[RequestSpan]) -> list[SpanSums]:
@@ -100,7 +124,7 @@ def laid_out(tree: RequestTree, measure: Measure = "time") -> list[SpanBox]:
 
 
 def _by_time(tree: RequestTree) -> list[SpanBox]:
-    whole = max(tree.end, tree.deadline or 0.0) - tree.begin or 1.0
+    whole = tree.until - tree.begin or 1.0
     rows: list[list[tuple[float, float]]] = []
     boxes: list[SpanBox] = [SpanBox(0, 0.0, 0.0)] * len(tree.spans)
     for place in _depth_first(tree.spans):

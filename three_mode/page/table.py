@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from three_mode.agents.wire.orders import AgentReport, HostReport, Table
+from three_mode.agents.wire.orders import AgentReport, HostReport, NodeTable, Table
 
 MOST_AGENTS = 20_000  # shown at a time
 _LONGEST = 300  # characters of a text in a cell
@@ -57,8 +57,9 @@ def shown(table: Table) -> ShownTable:
     agents = [("", agent) for agent in table.agents]
     nodes = []
     for node in table.nodes:
-        nodes.append({"name": node.name, "state": node.state, "kind": node.kind, "problem": node.problem})
-        if node.state != "this one":
+        here = node.state == "this one"
+        nodes.append(_node(node, table.hosts if here else node.hosts, len(table.agents if here else node.agents)))
+        if not here:
             hosts += [(node.name, host) for host in node.hosts]
             agents += [(node.name, agent) for agent in node.agents]
     agents.sort(key=lambda row: (row[0], row[1].host, _by_number(row[1].name)))
@@ -67,6 +68,23 @@ def shown(table: Table) -> ShownTable:
         head["left_out"] = len(agents) - MOST_AGENTS
         del agents[MOST_AGENTS:]
     return ShownTable(head, tuple(hosts), tuple(agents))
+
+
+def _node(node: NodeTable, hosts: Sequence[HostReport], agents: int) -> dict[str, Any]:
+    """A node of the cluster, with the figures of all its hosts together."""
+    return {
+        "name": node.name,
+        "state": node.state,
+        "kind": node.kind,
+        "problem": node.problem,
+        "version": node.version,
+        "silent": list(node.silent),
+        "hosts": len(hosts),
+        "agents": agents,
+        "cpu_percent": round(sum(host.cpu_percent for host in hosts), 1),
+        "memory": sum(host.memory for host in hosts),
+        "messages": sum(host.messages for host in hosts),
+    }
 
 
 def whole(table: ShownTable, number: int) -> bytes:

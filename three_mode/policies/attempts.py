@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
+from three_mode import waits
 from three_mode.errors import (
     AllProvidersFailed,
     CircuitOpen,
@@ -147,7 +148,7 @@ class Attempts:
     ) -> T:
         """Tries the targets. `first` is the error of an attempt on the first target that was made already."""
         alive, failures = list(targets), 0
-        waits: dict[Target, tuple[float, ThreeModeError]] = {}  # until when a target asked to wait, and its error
+        asked: dict[Target, tuple[float, ThreeModeError]] = {}  # until when a target asked to wait, and its error
         while True:
             failed: list[ThreeModeError] = []
             while len(failed) < len(alive):
@@ -160,8 +161,8 @@ class Attempts:
                     if first is not None:
                         error, first = first, None
                         raise error
-                    if target in waits:
-                        await self._wait_until(*waits[target], due)
+                    if target in asked:
+                        await self._wait_until(*asked[target], due)
                     attempt = self._attempt(call, target, due, operation)
                     if self.hedge is None:
                         return await attempt
@@ -175,8 +176,8 @@ class Attempts:
                         alive[number] = other
                         continue
                     failed.append(error)
-                    if error.retry_after is not None and (target not in waits or waits[target][1] is not error):
-                        waits[target] = (self._clock.now() + error.retry_after, error)
+                    if error.retry_after is not None and (target not in asked or asked[target][1] is not error):
+                        asked[target] = (self._clock.now() + error.retry_after, error)
                     if not moves_on(error) or self._clock.now() >= call.deadline:
                         raise _verdict(failed) from error.__cause__
                     if not last:
@@ -187,6 +188,7 @@ class Attempts:
                 raise _verdict(failed)
             call.add_step("retry", self._clock.now(), alive[0], f"in {wait:.2f} s: {_why(failed[-1])}")
             await self._sleep(wait)
+            waits.tell_until_now("retry", wait)
 
     def _switch(self, call: CallContext, failed: Target, target: Target, error: ThreeModeError) -> None:
         """Notes that the next target is tried, at the moment when it is."""
@@ -202,21 +204,22 @@ class Attempts:
             if ready >= due:
                 raise error
             await self._sleep(wait)
+            waits.tell_until_now("retry", wait)
 
     def _next_round(
         self, call: CallContext, alive: Sequence[Target], failed: list[ThreeModeError], failures: int
     ) -> tuple[list[Target], float]:
         """Targets worth another try, the soonest first, and the seconds to wait for the first of them."""
         remaining = call.deadline - self._clock.now()
-        waits = []
+        ready = []
         for target, error in zip(alive, failed, strict=True):
             if isinstance(error, CircuitOpen):  # its cool-down is longer than a call
                 continue
             wait = wait_before_retry(self._retry, failures, error, remaining)
             if wait is not None:
-                waits.append((wait, target))
-        waits.sort(key=lambda each: each[0])
-        return [target for _, target in waits], waits[0][0] if waits else 0.0
+                ready.append((wait, target))
+        ready.sort(key=lambda each: each[0])
+        return [target for _, target in ready], ready[0][0] if ready else 0.0
 
     def second_attempt(
         self, call: CallContext, target: Target, spare: Target, due: float, operation: Operation[T]
@@ -233,6 +236,7 @@ class Attempts:
         if not gate.try_enter(call.tokens):
             waited = await gate.enter(call.caller, call.tokens, due - self._clock.now())
             if waited is not None:
+                waits.tell_until_now("limiter", waited)
                 call.add_step("wait", self._clock.now(), target, f"{waited:.3f} s for the rate limit")
         started = self._clock.now()
         call.add_step("attempt", started, target)

@@ -66,14 +66,15 @@ class KeptStream:
 
 
 class ConversationBackend:
-    """A connection as what the endpoint hands out, with conversations in a file."""
+    """A connection as what the endpoint hands out, with conversations in a file: with those that its clients have
+    made, or with all of the file, which can then be listed (`lists`)."""
 
-    def __init__(self, connected: Connected, talks: Conversations) -> None:
-        self._connected, self.talks = connected, talks
+    def __init__(self, connected: Connected, talks: Conversations, *, lists: bool = False) -> None:
+        self._connected, self.talks, self.lists = connected, talks, lists
 
     def ruled(self, rule: ModelRule) -> "ConversationBackend":
         """The same, for clients who may name what this rule says."""
-        return ConversationBackend(self._connected.ruled(rule), self.talks)
+        return ConversationBackend(self._connected.ruled(rule), self.talks, lists=self.lists)
 
     @property
     def connection(self) -> LLMConnection:
@@ -132,16 +133,18 @@ class ConversationBackend:
 
     async def open(self, name: Any) -> Talk:
         """A conversation by its id."""
-        if not isinstance(name, str) or not name.startswith(_ID):
+        if not isinstance(name, str) or not (self.lists or name.startswith(_ID)):
             raise NoSuchConversation("there is no such conversation", hint=f"POST {PATH} makes one")
         return await self.talks.open(name, create=False)
 
 
 async def answer(talks: ConversationBackend, method: str, path: str, query: bytes, body: bytes) -> dict[str, Any]:
     """The answer to a request of `/v1/conversations`, as plain data. LookupError: there is no such path or method."""
-    name, _, rest = path.removeprefix(PATH).strip("/").partition("/")
+    name, rest = _parts(path.removeprefix(PATH).strip("/"), talks.lists)
     if method == "POST" and not name:
         return await _create(talks, _object(body))
+    if method == "GET" and not name and talks.lists:
+        return await _listed(talks, query)
     if not name or rest not in ("", "items", "fork"):
         raise LookupError
     talk = await talks.open(name)
@@ -157,6 +160,34 @@ async def answer(talks: ConversationBackend, method: str, path: str, query: byte
         await talk.delete()
         return {"id": name, "object": "conversation.deleted", "deleted": True}
     raise LookupError
+
+
+def _parts(path: str, lists: bool) -> tuple[str, str]:
+    """The name of a conversation, and what of it is asked for. Names that a program gives may have slashes."""
+    if not lists:
+        name, _, rest = path.partition("/")
+        return name, rest
+    name, _, rest = path.rpartition("/")
+    return (name, rest) if name and rest in ("items", "fork") else (path, "")
+
+
+async def _listed(talks: ConversationBackend, query: bytes) -> dict[str, Any]:
+    """Conversations of the file, those with the latest turns first."""
+    given = {name: values[-1] for name, values in parse_qs(query.decode("latin-1")).items()}
+    limit = _limit(given.get("limit", str(_MOST_ITEMS)))
+    found = await talks.talks.list(most=limit + 1)
+    data = [
+        {
+            "id": each.name,
+            "object": "conversation",
+            "created_at": _seconds(each.created),
+            "changed_at": _seconds(each.changed),
+            "turns": each.turns,
+            "fork_of": each.fork_of,
+        }
+        for each in found
+    ]
+    return {"object": "list", "data": data[:limit], "has_more": len(data) > limit}
 
 
 async def _create(talks: ConversationBackend, given: dict[str, Any]) -> dict[str, Any]:
@@ -209,8 +240,7 @@ def page_of(items: list[dict[str, Any]], query: bytes) -> dict[str, Any]:
     order, limit = given.get("order", "desc"), given.get("limit", "20")
     if order not in ("asc", "desc"):
         raise InvalidRequest("order is asc or desc", field="order")
-    if not limit.isdecimal() or not 1 <= int(limit) <= _MOST_ITEMS:
-        raise InvalidRequest(f"limit is a number from 1 to {_MOST_ITEMS}", field="limit")
+    most = _limit(limit)
     if order == "desc":
         items = items[::-1]
     after = given.get("after")
@@ -219,9 +249,15 @@ def page_of(items: list[dict[str, Any]], query: bytes) -> dict[str, Any]:
         if place is None:
             raise InvalidRequest("there is no such item", field="after")
         items = items[place:]
-    page = items[: int(limit)]
+    page = items[:most]
     ends = {"first_id": page[0]["id"] if page else None, "last_id": page[-1]["id"] if page else None}
     return {"object": "list", "data": page, **ends, "has_more": len(page) < len(items)}
+
+
+def _limit(given: str) -> int:
+    if not given.isdecimal() or not 1 <= int(given) <= _MOST_ITEMS:
+        raise InvalidRequest(f"limit is a number from 1 to {_MOST_ITEMS}", field="limit")
+    return int(given)
 
 
 def _object(body: bytes) -> dict[str, Any]:

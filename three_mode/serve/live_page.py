@@ -1,5 +1,6 @@
 """The page of one endpoint: its feed, and what becomes of it while somebody looks."""
 
+import asyncio
 import contextlib
 import time
 from typing import Any
@@ -9,11 +10,12 @@ from three_mode.connection import LLMConnection
 from three_mode.errors import InvalidRequest, ThreeModeError
 from three_mode.page.content import PageContent
 from three_mode.page.feed import Feed, PageView
-from three_mode.page.steering import Steer, steer
+from three_mode.page.steering import UNKNOWN, Steer, steer
 from three_mode.page.system import WatchedSystem
 from three_mode.page.views.agent import AgentView
 from three_mode.page.views.events import EventsView, PageEvent
 from three_mode.page.views.flows import FlowsView
+from three_mode.page.views.logs import LogsView
 from three_mode.page.views.map import MapView
 from three_mode.page.views.models import ModelsView
 from three_mode.page.views.requests import RequestsView
@@ -35,7 +37,7 @@ class LivePage:
             self._events = EventsView(self.system)
             self.requests = RequestsView(self.system)
             views += [MapView(self.system), FlowsView(self.system), AgentView(self.system), self._events, self.requests]
-            views.append(ModelsView(connection_of(endpoint.backend), content.bus))
+            views += [LogsView(self.system), ModelsView(connection_of(endpoint.backend), content.bus)]
         self.feed = Feed(views)
 
     @property
@@ -47,20 +49,22 @@ class LivePage:
         """Do what somebody wants who may, and tell all pages."""
         if self.system is None or self._events is None:
             raise InvalidRequest("a recording cannot be steered")
-        failed = ""
+        outcome = ""
         try:
             await steer(self.system, what, who)
-        except ThreeModeError as error:
-            failed = f", which failed: {error.message}"
+        except asyncio.CancelledError:
+            outcome = f", {UNKNOWN}"
+            raise
+        except Exception as error:
+            outcome = f", which failed: {error}"
             raise
         finally:
-            self._events.add(
-                PageEvent(time.time(), "steered", what.names[0] if what.names else "", f"{what}, by {who}{failed}")
-            )
+            about = what.names[0] if what.names else ""
+            self._events.add(PageEvent(time.time(), "steered", about, f"{what}, by {who}{outcome}"))
 
     async def about(self) -> dict[str, Any]:
         """What a page learns first."""
-        bus, content = self.content.bus, False
+        bus, content, backend = self.content.bus, False, self.endpoint.backend
         if self.system is not None:
             with contextlib.suppress(ThreeModeError):  # there is no orchestrator now, or it is of another version
                 content = (await self.system.about()).content
@@ -70,7 +74,8 @@ class LivePage:
             "version": three_mode.__version__,
             "may_steer": self.may_steer,
             "content": content,
-            "keeps_talks": isinstance(self.endpoint.backend, ConversationBackend),
+            "keeps_talks": isinstance(backend, ConversationBackend),
+            "lists_talks": isinstance(backend, ConversationBackend) and backend.lists,
             "keyed": bool(self.endpoint.options.api_keys),
             "views": sorted(self.feed.views),
         }

@@ -9,11 +9,13 @@ import socket
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
+from three_mode.conversations import Conversations
 from three_mode.errors import ConfigurationError
 from three_mode.page.content import PageContent
 from three_mode.serve.app import App
-from three_mode.serve.backend import AgentVerbs
+from three_mode.serve.backend import AgentVerbs, Backend
 from three_mode.serve.connected import Connected
+from three_mode.serve.conversations import ConversationBackend
 from three_mode.serve.options import ServeOptions
 from three_mode.serve.server import serve
 
@@ -35,14 +37,22 @@ class PageEndpoint:
         key = secrets.token_urlsafe(24)
         for left in reversed(range(1 if port else _TRIES)):
             options = ServeOptions(host=HOST, port=port or _free_port(), api_keys=frozenset({key}), drain_within=1.0)
-            app = App(Connected(llm, content.bus), options, agents=agents, page=content)
             stack = AsyncExitStack()
             try:
+                backend: Backend = Connected(llm, content.bus)
+                if content.talks:
+                    talks = await stack.enter_async_context(Conversations(content.talks, llm))
+                    backend = ConversationBackend(Connected(llm, content.bus), talks, lists=True)
+                app = App(backend, options, agents=agents, page=content)
                 await stack.enter_async_context(serve(app))
             except ConfigurationError:
+                await stack.aclose()
                 if not left:
                     raise
                 continue
+            except BaseException:
+                await stack.aclose()
+                raise
             return cls(app, f"http://{HOST}:{options.port}/#key={key}", stack)
         raise AssertionError("the last try has returned or raised")
 

@@ -8,6 +8,7 @@ from transports.http2.errors import ConnectionLost, PoolClosed, TransportError
 from transports.http2.exchange import Exchange
 from transports.http2.options import PoolOptions
 from transports.http2.request import Origin
+from transports.http2.sockets import round_trip
 from transports.http2.statistics import OriginStatistics
 
 MOST_OF_AN_ERROR = 200  # characters of an error of h2 or h11, which may quote what the peer sent
@@ -59,6 +60,12 @@ class Connection(asyncio.Protocol):
         self.closed_at = 0.0  # time at which this side closed it
         self.opened_at = self.received_at = self.idle_since = loop.time()
         self._flushing = False
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds that the peer's kernel takes to answer, as ours has measured; None where that is not known."""
+        found = None if self.transport is None else self.transport.get_extra_info("socket")
+        return None if found is None else round_trip(found)
 
     # --- called by the pool ---
 

@@ -124,9 +124,12 @@ class OriginPool:
         connection.start(exchange)
         self.timer.watched.add(exchange)
         if exchange.trace is not None:
-            self._trace_exchange(
-                exchange, "request.sent", {"stream": exchange.stream_id, "version": connection.http_version}
-            )
+            sent = {
+                "stream": exchange.stream_id,
+                "version": connection.http_version,
+                "round_trip": connection.round_trip,
+            }
+            self._trace_exchange(exchange, "request.sent", sent)
 
     def start_waiting(self) -> None:
         """Starts waiting calls on free streams; opens connections for the rest."""

@@ -3,7 +3,8 @@
 The pool calls the hook with a name and a mapping at the moment of the event, on the event loop: a hook must not block.
 The names are `connection.open`, `connection.opened`, `connection.failed`, `connection.closed`, `connection.goaway`,
 `connection.ping`, `request.queued`, `request.sent`, `request.resent`, `response.head`, `response.complete`,
-`request.cancelled` and `request.failed`. No mapping holds a header's value or a body.
+`request.cancelled` and `request.failed`. No mapping holds a header's value or a body. That of `request.sent` has
+`round_trip`: seconds that the peer's kernel takes to answer, or None where ours does not say.
 """
 
 import logging

@@ -49,6 +49,54 @@ async def test_by_keyboard_one_finds_an_agent_pauses_it_and_sees_it_in_the_event
         assert page.complaints == []
 
 
+async def test_many_agents_are_chosen_by_range_group_and_filter_and_steered_at_once(
+    browser: Chromium, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watched(8) as (orc, _, address):
+        await orc.spawn(Scout, 3, name="clerk")
+        async with browser.page(address, height=1600) as page:
+            said = "document.querySelector('.chosen-agents [role=status]').innerText"
+            await page.until("document.querySelectorAll('table.agents tbody tr').length === 11")
+            await page.evaluate("document.querySelector('.cells canvas').focus()")
+            await page.press("Home", " ")
+            await page.press("ArrowRight", "ArrowRight", shift=True)
+            await page.until(f"{said} === '3 agents are chosen'")
+            assert "clerk/2 on host-0, chosen: idle" in await page.text("#cell-said")
+            await page.press("Escape")
+            await page.until(f"{said} === '0 agents are chosen'")
+            await page.click("input[aria-label='Choose scout/1']")
+            await page.evaluate("document.querySelector(\"input[aria-label='Choose scout/4']\").focus()")
+            await page.press(" ", shift=True)
+            await page.until(f"{said} === '4 agents are chosen'")
+            await page.evaluate(
+                "(() => { const group = document.querySelector('select.group'); group.value = 'clerk';"
+                "group.dispatchEvent(new Event('change', {bubbles: true})); })()"
+            )
+            await page.until(f"{said} === '7 agents are chosen'")
+            await page.click(".chosen-agents button.pause")
+            await page.until("document.querySelector('dialog[open] h2')?.innerText === 'Pause 7 agents?'")
+            assert "clerk/0" in await page.text("dialog .names")
+            await page.click("dialog button.act")
+            await page.until("!document.querySelector('dialog[open]')")
+            paused = sorted(agent.name for agent in (await orc.table()).agents if agent.state == "paused")
+            assert paused == [f"clerk/{number}" for number in range(3)] + [f"scout/{number}" for number in range(1, 5)]
+            await page.evaluate("document.querySelector('form.filter input').focus()")
+            await page.type("paused")
+            await page.until("document.querySelectorAll('table.agents tbody tr').length === 7")
+            await page.click(".chosen-agents button.clear")
+            await page.click(".chosen-agents button")
+            await page.until(f"{said} === '7 agents are chosen'")
+            await page.click(".chosen-agents button.stop")
+            await page.until("!!document.querySelector('dialog[open]')")
+            await page.click("dialog button.act")
+            await page.until(f"{said} === '0 agents are chosen'")
+            assert len((await orc.table()).agents) == 4
+            assert page.complaints == []
+    logged = [record.getMessage() for record in caplog.records if record.name == "three_mode.page"]
+    assert ["pause 7 of them: scout/1" in text for text in logged] == [True, False]
+    assert "stop 7 of them: clerk/0" in logged[1]
+
+
 async def test_what_agents_say_is_text_and_never_markup(browser: Chromium) -> None:
     options = OrchestratorOptions(page_content=True)
     async with watched(1, options=options) as (orc, _, address):

@@ -1,17 +1,22 @@
 """Requests of a running system: hosts keep their turns while somebody looks at them, and nothing otherwise."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
+from local_models import LoadOptions
 from tests.support.agents.until import until
 from tests.support.serve.devtools import Chromium
 from tests.support.serve.page_cast import Scout
 from tests.support.serve.page_client import PageClient, let_in
 from tests.support.serve.watched import watched
-from three_mode import Agent, LLMRequest, handler
+from three_mode import Agent, LLMRequest, handler, waits
+from three_mode.agents.calling.caller import Caller
 from three_mode.agents.runtime.actor import Actor
+from three_mode.agents.runtime.watched import PopulationWatch
+from three_mode.agents.wire.watching import WatchOrder
 from three_mode.errors import HandlerFailed
 from three_mode.options import Account, ConnectionOptions, LimiterOptions, Policies
 from three_mode.testing import ScriptedProvider
@@ -49,12 +54,17 @@ async def test_a_request_over_two_hosts_is_a_tree_with_its_wait_and_deadline() -
         spans = found["tree"]["spans"]
         assert [(span["name"], span["kind"], span.get("parent")) for span in spans] == [
             ("scout/0", "agent", None),
+            ("network", "wait", 0),
             ("scout/1", "agent", 0),
-            ("mailbox", "wait", 1),
+            ("mailbox", "wait", 2),
+            ("network", "wait", 0),
         ]
-        assert 0.05 < spans[2]["end"] - spans[2]["begin"] < request["seconds"]
+        assert spans[1]["end"] == spans[2]["begin"]
+        assert spans[4]["begin"] == spans[2]["end"]
+        assert 0.05 < spans[3]["end"] - spans[3]["begin"] < request["seconds"]
+        assert found["tree"]["waits"]["mailbox"] == spans[3]["end"] - spans[3]["begin"]
         assert 10 < found["tree"]["deadline"] - found["tree"]["begin"] < 20.5
-        assert len((await drawn(page, request, "cost"))["boxes"]) == 3
+        assert len((await drawn(page, request, "cost"))["boxes"]) == 5
         with pytest.raises(HandlerFailed):
             await scouts[2].ask(Scout.score, "fail it")
         assert (await listed(page, "score"))["error"] == "ValueError"
@@ -113,6 +123,49 @@ async def test_calls_to_models_have_their_tokens_provider_and_wait_for_the_limit
             assert request["tokens"] > 0
             spans = (await drawn(page, request))["tree"]["spans"]
             kinds = sorted((span["kind"], span["name"]) for span in spans)
-            assert [kind for kind, _ in kinds] == ["agent", "model", "model", "provider", "provider", "wait"]
-            assert kinds[-1] == ("wait", "limiter")
-            assert kinds[3] == ("provider", "v98")
+            assert kinds == [
+                ("agent", "twice/0"),
+                ("model", "m"),
+                ("model", "m"),
+                ("provider", "v98"),
+                ("provider", "v98"),
+                ("wait", "limiter"),
+                ("wait", "network"),
+                ("wait", "network"),
+            ]
+            limited = next(span for span in spans if span["name"] == "limiter")
+            after = [span for span in spans if span.get("parent") == limited["parent"] and span["kind"] == "provider"]
+            assert limited["end"] <= after[0]["begin"]
+
+
+async def test_calls_to_a_model_of_this_computer_wait_in_its_queue_and_then_compute() -> None:
+    llm = ConnectionOptions(config={"default_model": "tiny"}, local=LoadOptions(sequences=1))
+    async with watched(1, llm=llm) as (orc, _, address), let_in(address) as page:
+        twice = await orc.spawn(Twice, name="twice")
+        await twice.ask(Twice.think, "load", within=60)
+        await page.look("requests")
+        await page.told("requests")
+        await twice.ask(Twice.think, "why?", within=60)
+        tree = (await drawn(page, await listed(page, "think")))["tree"]
+        queued = [span for span in tree["spans"] if span["name"] == "model queue"]
+        computed = [span for span in tree["spans"] if span["kind"] == "provider"]
+        assert len(queued) == len(computed) == 2
+        assert max(span["end"] for span in queued) >= min(span["end"] for span in computed), "one behind the other"
+        assert tree["waits"]["model queue"] > 0
+        assert {span["detail"] for span in computed} == {"computes tiny"}
+    assert waits.listeners == [], "nobody is told of waits once nobody looks"
+
+
+async def test_a_loop_that_was_blocked_hears_of_those_who_look_before_it_counts_no_more() -> None:
+    async with watched(2) as (orc, scouts, _):
+        population = orc._population
+        assert population is not None
+        watch = population.watch = PopulationWatch(population, False)
+        watch.asked(WatchOrder(flows=True, within=0.2))
+        time.sleep(0.8)  # noqa: ASYNC251  # the loop is blocked
+        await asyncio.sleep(0.1)
+        assert population.watch is watch
+        assert watch.asked(WatchOrder(requests=1, within=0.2)).began == watch.began
+        assert await scouts[0].ask(Scout.pass_on, "scout/1", "x") == 1.0
+        await until(lambda: population.watch is None, 10.0)
+        assert {type(actor.caller) for actor in population.actors.values()} == {Caller}

@@ -11,7 +11,9 @@ import pytest
 from tests.support.page.model_cast import MARKUP, Counter, Speaker
 from tests.support.serve.devtools import Chromium, Page
 from tests.support.serve.endpoint import free_port
+from tests.support.serve.page_client import let_in
 from three_mode import Orchestrator
+from three_mode.agents import OrchestratorOptions
 from three_mode.conversations import Conversations
 from three_mode.serve import App, Connected, ServeOptions, serve
 from three_mode.serve.conversations import ConversationBackend
@@ -178,3 +180,40 @@ async def test_a_kept_conversation_is_opened_again_forked_and_deleted(browser: C
         await page.evaluate("location.reload()")
         await page.until(f"{titles}.length === 1")
         assert page.complaints == []
+
+
+async def test_the_conversations_of_a_program_that_allows_it_are_listed_gone_on_with_and_forked(
+    browser: Chromium, tmp_path: Path
+) -> None:
+    titles = "[...document.querySelectorAll('.kept li button:first-child')].map((each) => each.textContent.trim())"
+    options = OrchestratorOptions(talks=str(tmp_path / "talks.db"), page_content=True)
+    async with Orchestrator(hosts=0, options=options) as orc:
+        await orc.spawn(Speaker, name="speaker")
+        talk = await orc.talk("alice/1", model="agent:speaker")
+        await talk.say(MARKUP)
+        async with browser.page(await orc.page()) as page:
+            await page.until("!!document.querySelector('nav a[href=\"#/talk\"]')")
+            await page.evaluate("location.hash = '#/talk/agent:speaker'")
+            await page.until(f"JSON.stringify({titles}) === '[\"alice/1 · 1 turn\"]'")
+            await page.click(".kept li button:first-child")
+            await page.until("document.querySelector('article.user .text')?.textContent.includes('<')")
+            await say(page, "and more")
+            await page.until(f"{IDLE} && {titles}[0] === 'alice/1 · 2 turns'")
+            assert [message.text for message in await talk.messages()][2] == "and more"
+            await page.click(".kept p button:nth-of-type(2)")
+            await page.until(f"{titles}.length === 2 && {titles}.some((each) => each.endsWith('fork of alice/1'))")
+            await say(page, "only in the fork")
+            await page.until(f"{IDLE} && {titles}.some((each) => each.includes('3 turns'))")
+            assert len(await talk.turns()) == 2
+            assert await page.evaluate("window.hacked === undefined")
+            assert page.complaints == []
+
+
+async def test_a_program_that_does_not_allow_it_keeps_its_conversations_to_itself(tmp_path: Path) -> None:
+    options = OrchestratorOptions(talks=str(tmp_path / "talks.db"))
+    async with Orchestrator(hosts=0, options=options) as orc:
+        await orc.spawn(Speaker, name="speaker")
+        await (await orc.talk("alice/1", model="agent:speaker")).say("hello")
+        async with let_in(await orc.page()) as page:
+            assert (await page.told("hello"))["lists_talks"] is False
+            assert (await page.http.get("/v1/conversations")).status_code == 404

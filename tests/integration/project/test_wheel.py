@@ -70,6 +70,19 @@ def test_it_brings_packages_and_nothing_beside_them(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"three_mode", "transports", "local_models"}
 
 
+def test_it_brings_the_files_of_the_page_and_the_licences_of_its_libraries(wheel: Path) -> None:
+    page = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "three_mode/page/static").rglob("*") if path.is_file()
+    }
+    assert "three_mode/page/static/index.html" in page
+    assert page - set(members(wheel)) == set()
+    library = "three_mode/page/static/lib"
+    with zipfile.ZipFile(wheel) as archive:
+        for name, words in (("preact", "MIT License"), ("htm", "Apache License")):
+            assert f"{library}/{name}.js" in page
+            assert words in archive.read(f"{library}/{name}.LICENSE.txt").decode()
+
+
 def test_the_training_of_the_small_model_stays_out_of_it(wheel: Path) -> None:
     tiny = [name for name in members(wheel) if name.startswith("local_models/tiny/")]
     assert sorted(tiny) == [f"local_models/tiny/{name}" for name in ("__init__.py", "tiny.gguf", "tiny.json")]

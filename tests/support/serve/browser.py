@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.connection.streams import listening
+from tests.support.processes import KilledGroup
 
 # Nothing outside this machine is asked for anything, and nothing is kept.
 FLAGS = (
@@ -92,7 +92,7 @@ async def browsing(url: str, folder: Path) -> AsyncIterator[None]:
             env={**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_CACHE_HOME": str(folder)},
         )
         try:
-            yield
+            with KilledGroup(process.pid):  # it is many processes, and one group
+                yield
         finally:
-            os.killpg(process.pid, signal.SIGKILL)  # it is many processes, and one group
             await process.wait()

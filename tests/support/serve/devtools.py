@@ -9,11 +9,10 @@ import asyncio
 import base64
 import json
 import os
-import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,10 +20,12 @@ from typing import Any, Self
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.support.processes import KilledGroup
 from tests.support.serve.browser import FLAGS, chromium
 
 START = 90.0  # seconds that a browser may take to start on a busy machine
 WITHIN = 30.0  # seconds for whatever a page has to do there
+_SHIFT = 8
 _KEYS = {
     "Enter": (13, "\r"),
     "Tab": (9, ""),
@@ -40,11 +41,13 @@ _KEYS = {
 
 
 class Chromium:
-    """Browser process with a new profile, which ends with the block. Its pages are opened from any event loop."""
+    """Browser process with a new profile, which ends with the block, or with this process. Its pages are opened from
+    any event loop."""
 
     def __init__(self, folder: Path, *flags: str) -> None:
         self._folder, self._flags = folder, flags
         self._process: subprocess.Popen[bytes] | None = None
+        self._ends = ExitStack()
         self._url = ""
 
     def __enter__(self) -> Self:
@@ -63,22 +66,32 @@ class Chromium:
                 start_new_session=True,
                 env={**os.environ, **homes},
             )
+        self._ends.callback(self._process.wait)
+        self._ends.enter_context(KilledGroup(self._process.pid))  # it is many processes, and one group
+        try:
+            self._await_start(profile)
+        except BaseException:
+            self._ends.close()
+            raise
+        return self
+
+    def _await_start(self, profile: Path) -> None:
+        """Wait until the browser takes orders."""
+        assert self._process is not None
         ends = time.monotonic() + START
         told = profile / "DevToolsActivePort"
         while not told.exists() or "\n" not in told.read_text():
             assert time.monotonic() < ends, "the browser did not start"
-            assert self._process.poll() is None, (folder / "chromium.log").read_text(errors="replace")[-2000:]
+            log = self._folder / "chromium.log"
+            assert self._process.poll() is None, log.read_text(errors="replace")[-2000:]
             time.sleep(0.05)
         port, path = told.read_text().split("\n")[:2]
         self._url = f"ws://127.0.0.1:{port}{path}"
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)  # it is many processes, and one group
-        self._process.wait()
+        self._ends.close()
 
     @property
     def pid(self) -> int:
@@ -197,11 +210,12 @@ class Page:
         """The text of the first element, as it is seen."""
         return str(await self.evaluate(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
 
-    async def press(self, *keys: str) -> None:
-        """Press keys, one after another."""
+    async def press(self, *keys: str, shift: bool = False) -> None:
+        """Press keys, one after another; all of them with Shift, where that is held."""
         for key in keys:
             code, text = _KEYS[key] if key in _KEYS else (ord(key.upper()), key)
             given: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+            given["modifiers"] = _SHIFT if shift else 0
             down: dict[str, Any] = {"type": "keyDown", "text": text} if text else {"type": "rawKeyDown"}
             await self.send("Input.dispatchKeyEvent", **down, **given)
             await self.send("Input.dispatchKeyEvent", type="keyUp", **given)

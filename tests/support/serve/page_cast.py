@@ -1,6 +1,7 @@
 """Agents of the tests of the page, in a module that hosts can import."""
 
 import asyncio
+import logging
 from typing import Any
 
 from three_mode.agents import Agent, handler, on
@@ -26,6 +27,10 @@ class Scout(Agent):
     @handler
     async def pass_on(self, to: str, text: str) -> float:
         return float(await self.ref(to).ask("score", text, within=5.0))
+
+    @handler
+    async def say(self, level: int, text: str) -> None:
+        logging.getLogger("scouts.voice").log(level, text)
 
     @on("news.*")
     def read(self, item: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ class PageClient:
     async def event(self, what: str) -> list[Any]:
         """The next event of a kind: when, what, agent, text."""
         while not any(row[1] == what for row in self._rows):
-            self._rows += (await self.told("events"))["events"]
+            self._rows += (await self.told("events"))["rows"]
         found = next(row for row in self._rows if row[1] == what)
         self._rows.remove(found)
         return found

@@ -3,13 +3,15 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from typing import cast
 
 from tests.support.agents.until import until
-from three_mode.agents.wire.watching import WatchReport
+from three_mode.agents.wire.watching import WatchOrder, WatchReport
 from three_mode.errors import ModeUnavailable
 from three_mode.page.feed import Feed
 from three_mode.page.readers import PageReader
-from three_mode.page.views.flows import new_flows
+from three_mode.page.system import WatchedSystem
+from three_mode.page.views.flows import FlowsView, new_flows
 
 
 class Counting:
@@ -74,6 +76,7 @@ async def test_a_problem_is_told_once_until_it_is_over() -> None:
     await asyncio.sleep(0.2)
     view.fails = False
     assert await reader.get() == b'{"kind": "count"}'
+    assert json.loads(await reader.get() or b"") == {"kind": "problem", "view": "count", "why": ""}
     feed.close(reader)
 
 
@@ -92,3 +95,17 @@ def test_flows_are_what_is_new_also_of_hosts_that_began_anew() -> None:
     before = {"a": WatchReport("a", 1.0, (("x", "y", 5),)), "b": WatchReport("b", 1.0, (("x", "y", 5),))}
     now = [WatchReport("a", 1.0, (("x", "y", 8), ("y", "x", 1))), WatchReport("b", 2.0, (("x", "y", 2),))]
     assert new_flows(before, now) == {("x", "y"): 3 + 2, ("y", "x"): 1}
+
+
+async def test_a_host_that_was_silent_for_a_while_brings_no_flood_of_messages() -> None:
+    reports = [[WatchReport("a", 1.0, (("x", "y", 1000),))], [], [WatchReport("a", 1.0, (("x", "y", 1003),))]]
+
+    class System:
+        async def watch(self, order: WatchOrder) -> list[WatchReport]:
+            return reports.pop(0)
+
+    view, reader = FlowsView(cast("WatchedSystem", System())), PageReader()
+    for _ in range(3):
+        await view.tell([reader])
+    told = [json.loads(await reader.get() or b"")["flows"] for _ in range(3)]
+    assert told == [[], [], [["x", "y", 3]]]

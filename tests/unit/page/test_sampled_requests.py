@@ -1,7 +1,9 @@
 """Requests put together from the turns that hosts tell: trees, waits, models, what comes late and what is lost."""
 
-from three_mode.agents.wire.watching import ModelSight, TurnSight, WatchReport
-from three_mode.page.requests import MOST_REQUESTS, RequestLog
+import msgspec
+
+from three_mode.agents.wire.watching import AskSight, ModelSight, TurnSight, WaitSight, WatchReport
+from three_mode.page.requests import MOST_REQUESTS, RequestLog, tree_of_turns
 from three_mode.page.views.requests import new_turns, rate_after
 
 
@@ -13,7 +15,7 @@ def turn(
 
 
 def test_turns_are_below_those_that_wait_for_them_with_waits_and_models() -> None:
-    call = ModelSight("tiny", "local", 2.0, 3.0, 12, 0.5, "", ((2.0, 2.5),))
+    call = ModelSight("tiny", "local", 2.0, 3.0, 12, 0.5, "", (WaitSight("limiter", 2.0, 2.5),))
     log = RequestLog()
     ended = log.add(
         [
@@ -41,6 +43,48 @@ def test_turns_are_below_those_that_wait_for_them_with_waits_and_models() -> Non
     assert (listed.name, listed.turns, listed.tokens, listed.seconds) == ("front/0", 3, 12, 4.5)
 
 
+def test_the_way_of_a_message_and_what_is_not_known_of_an_answer_are_drawn() -> None:
+    asks = (
+        AskSight("judge/0", "score", 1.0, 3.5, ""),
+        AskSight("judge/0", "score", 4.0, 6.0, ""),
+        AskSight("far/0", "score", 6.0, 7.0, "PeerLost"),
+    )
+    tree = tree_of_turns(
+        [
+            turn(1, "front/0", "", 0.5, 8.0, asks=asks),
+            turn(2, "judge/0", "front/0:1", 1.5, 3.0, queued=1.25),
+            turn(3, "judge/0", "front/0:1", 4.0, 6.0),
+        ]
+    )
+    assert [(span.name, span.parent, span.begin, span.end, span.good) for span in tree.spans] == [
+        ("front/0", None, 0.5, 8.0, True),
+        ("network", 0, 1.0, 1.25, True),
+        ("judge/0", 0, 1.25, 3.0, True),
+        ("mailbox", 2, 1.25, 1.5, True),
+        ("network", 0, 3.0, 3.5, True),
+        ("judge/0", 0, 4.0, 6.0, True),
+        ("far/0", 0, 6.0, 7.0, False),
+    ]
+    assert tree.spans[6].detail == "score, not known in detail"
+    assert tree.waits == {"network": 0.75, "mailbox": 0.25}
+
+
+def test_an_agent_that_is_a_model_is_below_the_call_that_it_answers() -> None:
+    call = ModelSight("tiny", "agent", 1.0, 3.0, 5, 0.0, "")
+    waited = (WaitSight("model queue", 1.5, 2.0),)
+    answer = msgspec.structs.replace(
+        turn(2, "brain/0", "front/0:1", 1.25, 3.25, waits=waited), handler="chat_completion"
+    )
+    tree = tree_of_turns([turn(1, "front/0", "", 0.5, 8.0, models=(call,)), answer])
+    assert [(span.name, span.kind, span.parent) for span in tree.spans] == [
+        ("front/0", "agent", None),
+        ("tiny", "model", 0),
+        ("agent", "provider", 1),
+        ("brain/0", "agent", 2),
+        ("model queue", "wait", 3),
+    ]
+
+
 def test_what_comes_after_its_request_is_added_and_a_missing_link_is_passed_over() -> None:
     log = RequestLog()
     log.add([turn(1, "front/0", "", 0.0, 5.0)])
@@ -60,7 +104,7 @@ def test_only_the_newest_requests_are_kept() -> None:
 
 
 def test_each_turn_is_taken_once_and_what_is_lost_is_counted() -> None:
-    last: dict[tuple[str, float], int] = {}
+    last: dict[str, tuple[float, int]] = {}
     turns = [turn(number, "scout/0", "", 0.0, float(number)) for number in range(1, 9)]
     first = WatchReport("host-1", 1.0, turns=tuple(turns[:3]))
     assert new_turns(last, [first]) == (turns[:3], 0)

@@ -38,6 +38,7 @@ def test_by_time_each_is_where_it_was_and_what_ran_at_once_is_in_rows_of_its_own
 
 def test_a_deadline_behind_the_end_is_in_the_picture() -> None:
     assert laid_out(tree_of(TREE, deadline=20.0))[0].width == 0.5
+    assert laid_out(tree_of(TREE, deadline=2000.0))[0].width == 1.0, "one that is far away would leave no room"
 
 
 def test_by_cost_each_is_as_wide_as_its_share() -> None:

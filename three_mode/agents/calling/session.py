@@ -128,6 +128,11 @@ class Session:
         elif told not in self._when_llm:
             self._when_llm.append(told)
 
+    def no_more_llm(self, told: Callable[[Any], None]) -> None:
+        """Have `told` called no more, where the connection has not been made."""
+        if told in self._when_llm:
+            self._when_llm.remove(told)
+
     async def talk(self, name: str, options: Mapping[str, Any]) -> Any:
         """A conversation of the file, with `llm`. Conversations stand above, and are imported by their name."""
         if not self.talks:

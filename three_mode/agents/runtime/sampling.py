@@ -10,61 +10,69 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from three_mode import waits
 from three_mode.agents.calling.session import Session
 from three_mode.agents.runtime.requests import Incoming
 from three_mode.agents.runtime.run import Run
-from three_mode.agents.wire.watching import ModelSight, TurnSight
+from three_mode.agents.wire.watching import AskSight, ModelSight, TurnSight, WaitSight
 from three_mode.events.kinds import RESPONSE_COMPLETE, RESPONSE_START
-from three_mode.handling import current, split
+from three_mode.handling import HandledCall, current, split
 
 if TYPE_CHECKING:
     from three_mode.events.values import LLMEvent
-    from three_mode.messages import Step
 
 KEPT = 2048  # turns; of more, the oldest are lost, and their numbers say so
 _OPEN = 4096  # turns that are at work; further ones are not kept
-_CALLS = 64  # calls to models of one turn
+_OF_ONE = 64  # calls to models of one turn, its messages, and its waits
 
 
 class _OpenTurn:
-    __slots__ = ("began", "calls", "queued", "sender")
+    __slots__ = ("asks", "began", "calls", "queued", "sender", "waits")
 
     def __init__(self, sender: str, queued: float, began: float) -> None:
         self.sender, self.queued, self.began = sender, queued, began
         self.calls: list[ModelSight] = []
+        self.waits: list[WaitSight] = []
+        self.asks: list[AskSight] = []
 
 
 class _ModelCall:
     """A call to a model that has not ended."""
 
-    __slots__ = ("began", "last", "waits")
+    __slots__ = ("began", "waits")
 
     def __init__(self, began: float) -> None:
-        self.began = self.last = began
-        self.waits: list[tuple[float, float]] = []
+        self.began = began
+        self.waits: list[WaitSight] = []
+
+
+_calling: ContextVar[_ModelCall | None] = ContextVar("three_mode_sampled_call", default=None)
 
 
 class RequestSampling:
     """Turns of sampled requests of one population."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, number: int = 0) -> None:
+        """`number`: of the last turn that was told of this population."""
         self.rate, self.until = 1, 0.0
-        self.number = 0
+        self.number = number
+        self._session = session
         self._open: dict[tuple[str, int], _OpenTurn] = {}
         self._kept: deque[TurnSight] = deque(maxlen=KEPT)
         self._started: dict[str, _ModelCall] = {}  # by the id of the request
-        self._leave: tuple[Callable[[], None], ...] = ()
-        self._closed = False
+        self._leave: Callable[[], None] | None = None
         session.when_llm(self._listen)
+        waits.listeners.append(self._waited)
 
     def close(self) -> None:
         """Keep nothing more."""
-        self._closed = True
-        for leave in self._leave:
-            leave()
-        self._leave = ()
+        self._session.no_more_llm(self._listen)
+        waits.listeners.remove(self._waited)
+        if self._leave is not None:
+            self._leave()
 
     def since(self, when: float) -> tuple[TurnSight, ...]:
         """Return the turns that ended since a moment."""
@@ -102,38 +110,47 @@ class RequestSampling:
                 None if run.deadline == math.inf else run.deadline,
                 "" if failure is None else "cancelled" if run.cancelled else type(failure).__name__,
                 tuple(found.calls),
+                tuple(found.waits),
+                tuple(found.asks),
             )
         )
+
+    def asks_of(self, call: HandledCall) -> list[AskSight] | None:
+        """Return where the messages of a turn are noted; None where it is not sampled, or there are many."""
+        found = self._open.get((call.agent, call.turn))
+        return found.asks if found is not None and len(found.asks) < _OF_ONE else None
 
     # calls to models --------------------------------------------------------------------------------------------------
     def _listen(self, llm: Any) -> None:
         """Hear of the calls of the connection, which was made just now or before."""
-        if not self._closed and not self._leave and not llm.event_hub.closed:
-            hub = llm.event_hub
-            self._leave = hub.listen(self._heard, (RESPONSE_START, RESPONSE_COMPLETE)), llm.watch_steps(self._stepped)
+        if not llm.event_hub.closed:
+            self._leave = llm.event_hub.listen(self._heard, (RESPONSE_START, RESPONSE_COMPLETE))
 
     def _heard(self, event: "LLMEvent") -> None:
         call = current.get()  # events are told in the midst of the call, in the turn that makes it
         found, now, key = self._open.get((call.agent, call.turn)), time.perf_counter(), event.request_id or ""
-        if found is None:
-            return
         if event.kind == RESPONSE_START:
-            if len(self._started) < _OPEN:
-                self._started[key] = _ModelCall(now)
+            if found is not None and len(self._started) < _OPEN:
+                self._started[key] = made = _ModelCall(now)
+                _calling.set(made)
             return
         told: Any = event
-        made = self._started.pop(key, None) or _ModelCall(max(found.began, now - told.latency))
-        if len(found.calls) < _CALLS:
-            tokens, cost, waits = told.usage.total_tokens, float(told.usage.cost or 0.0), tuple(made.waits)
-            found.calls.append(
-                ModelSight(told.model, told.provider, made.began, now, tokens, cost, told.error or "", waits)
-            )
+        ended = self._started.pop(key, None)
+        if ended is not None and _calling.get() is ended:
+            _calling.set(None)
+        if found is None or len(found.calls) >= _OF_ONE:
+            return
+        made = ended or _ModelCall(max(found.began, now - told.latency))
+        tokens, cost = told.usage.total_tokens, float(told.usage.cost or 0.0)
+        found.calls.append(
+            ModelSight(told.model, told.provider, made.began, now, tokens, cost, told.error or "", tuple(made.waits))
+        )
 
-    def _stepped(self, request_id: str, step: "Step") -> None:
-        """Note what a call waited for: the step that says so comes behind the wait."""
-        made = self._started.get(request_id)
-        if made is not None:
-            now = time.perf_counter()
-            if step.kind == "wait" and len(made.waits) < _CALLS:
-                made.waits.append((made.last, now))
-            made.last = now
+    def _waited(self, what: waits.Wait, begin: float, end: float) -> None:
+        """Note what a call to a model waited for; of an agent that is a model, what its turn did."""
+        made: _ModelCall | _OpenTurn | None = _calling.get()
+        if made is None:
+            call = current.get()
+            made = self._open.get((call.agent, call.turn))
+        if made is not None and end > begin and len(made.waits) < _OF_ONE:
+            made.waits.append(WaitSight(what, begin, end))

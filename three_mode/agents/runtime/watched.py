@@ -5,63 +5,62 @@ are of their own classes again once nobody has asked for a while.
 """
 
 import asyncio
-import inspect
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
+from three_mode.agents.calling.caller import Caller, Handler
 from three_mode.agents.handlers.declare import Spec
 from three_mode.agents.runtime.actor import Actor
 from three_mode.agents.runtime.broadcast import Fanout
+from three_mode.agents.runtime.looked_at import AgentLook
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.requests import Incoming
 from three_mode.agents.runtime.run import Run
 from three_mode.agents.runtime.sampling import RequestSampling
-from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import HostSettled, SettledOrder
-from three_mode.agents.wire.watching import (
-    AgentSight,
-    HandlerSight,
-    MessageSight,
-    ReceiptSight,
-    TurnSight,
-    WatchOrder,
-    WatchReport,
-)
+from three_mode.agents.wire.watching import AskSight, ReceiptSight, TurnSight, WatchOrder, WatchReport
 from three_mode.errors import ThreeModeError
-from three_mode.histogram import Histogram
+from three_mode.handling import current
 from transports.bus import Message
 
-KEPT = 20  # messages and errors of an agent that are kept
 RECEIPTS = 64
 MOST_LOOKED_AT = 64  # agents at a time
-_LONGEST = 400  # characters of a content
-_READ_AT_MOST = 64 * 1024  # bytes of a message whose content is read
+_BLOCKED, _GRACE = (
+    0.3,
+    1.5,
+)  # seconds by which a loop is late that was blocked, and then has for the orders of that time
 
 
 class WatchedActor(Actor):
-    """An actor whose messages are counted."""
+    """An actor whose messages are counted.
+
+    Each of its methods asks who looks: a message may end after the last one has gone.
+    """
 
     __slots__ = ()
 
     def begin(self, spec: Spec, request: Incoming, queued_at: float) -> None:
-        watch = self.owner.watch
+        watch: PopulationWatch | None = self.owner.watch
+        if watch is None:
+            Actor.begin(self, spec, request, queued_at)
+            return
         watch.count(request.sender, self.group)
-        if watch.sampling is None:
+        sampling = watch.sampling
+        if sampling is None:
             Actor.begin(self, spec, request, queued_at)
             return
         turn = self.turn
-        watch.sampling.began(self.name, turn + 1, request, queued_at)
+        sampling.began(self.name, turn + 1, request, queued_at)
         Actor.begin(self, spec, request, queued_at)
         if self.turn == turn:  # it was refused, and no handler saw it
-            watch.sampling.refused(self.name, turn + 1)
+            sampling.refused(self.name, turn + 1)
 
     def run_ended(self, run: Run, result: Any, failure: BaseException | None) -> None:
-        if self.owner.watch.sampling is not None:
-            self.owner.watch.sampling.ended(run, failure)
+        watch: PopulationWatch | None = self.owner.watch
+        if watch is not None and watch.sampling is not None:
+            watch.sampling.ended(run, failure)
         Actor.run_ended(self, run, result, failure)
 
 
@@ -70,8 +69,13 @@ class LookedAtActor(WatchedActor):
 
     __slots__ = ()
 
+    @property
+    def _look(self) -> AgentLook | None:
+        watch: PopulationWatch | None = self.owner.watch
+        return None if watch is None else watch.looks.get(self.name)
+
     def begin(self, spec: Spec, request: Incoming, queued_at: float) -> None:
-        look = self.owner.watch.looks.get(self.name)
+        look = self._look
         if look is None:
             WatchedActor.begin(self, spec, request, queued_at)
             return
@@ -81,13 +85,13 @@ class LookedAtActor(WatchedActor):
             look.refused(turn + 1, entry)
 
     def run_ended(self, run: Run, result: Any, failure: BaseException | None) -> None:
-        look = self.owner.watch.looks.get(self.name)
+        look = self._look
         if look is not None:
             look.ended(run, failure)
         WatchedActor.run_ended(self, run, result, failure)
 
     def note_error(self, error: ThreeModeError) -> None:
-        look = self.owner.watch.looks.get(self.name)
+        look = self._look
         if look is not None:
             look.failed(error)
         Actor.note_error(self, error)
@@ -99,9 +103,34 @@ class WatchedFanout(Fanout):
     def _call_next(
         self, order: tuple[Actor, ...], left: Iterator[Any], count: int, value: Any, context: Any, message: Message
     ) -> None:
-        watch: PopulationWatch = self.owner.watch
-        watch.count_broadcast(self, message, count)
+        watch: PopulationWatch | None = self.owner.watch
+        if watch is not None:
+            watch.count_broadcast(self, message, count)
         Fanout._call_next(self, order, left, count, value, context, message)
+
+
+class WatchedCaller(Caller):
+    """Verbs of an agent, while requests are sampled: it is noted when an ask of a sampled turn began and ended."""
+
+    __slots__ = ()
+
+    async def ask(
+        self, to: str, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], within: float | None
+    ) -> Any:
+        watch: PopulationWatch | None = self.actor.owner.watch if isinstance(self.actor, Actor) else None
+        sampling = None if watch is None else watch.sampling
+        asks = None if sampling is None else sampling.asks_of(current.get())
+        if asks is None:
+            return await Caller.ask(self, to, handler, args, kwargs, within)
+        began, error = time.perf_counter(), ""
+        try:
+            return await Caller.ask(self, to, handler, args, kwargs, within)
+        except BaseException as failure:
+            error = type(failure).__name__
+            raise
+        finally:
+            name = handler if isinstance(handler, str) else getattr(handler, "__name__", "")
+            asks.append(AskSight(to, name, began, time.perf_counter(), error))
 
 
 class PopulationWatch:
@@ -117,6 +146,7 @@ class PopulationWatch:
         self._receipts: deque[ReceiptSight] = deque(maxlen=RECEIPTS)
         self._receipt = 0
         self.sampling: RequestSampling | None = None
+        self._turn = 0  # number of the last turn of a sampled request, over all times that somebody looked
         self._flows_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._last: tuple[str, str, int] = ("", "", -1)
@@ -131,7 +161,8 @@ class PopulationWatch:
         turns: tuple[TurnSight, ...] = ()
         if order.requests:
             if self.sampling is None:
-                self.sampling = RequestSampling(population.session)
+                self.sampling = RequestSampling(population.session, self._turn)
+            self._note_asks()
             self.sampling.rate, self.sampling.until = order.requests, until
             turns = self.sampling.since(order.since)
         sight = None
@@ -145,7 +176,7 @@ class PopulationWatch:
         flows = tuple((source, target, count) for (source, target), count in self._flows.items())
         return WatchReport(population.label, self.began, flows, sight, tuple(self._receipts), self._receipt, turns)
 
-    def _look(self, actor: Actor) -> "AgentLook":
+    def _look(self, actor: Actor) -> AgentLook:
         look = self.looks.get(actor.name)
         if look is None or look.incarnation is not actor.agent:
             while len(self.looks) >= MOST_LOOKED_AT:
@@ -167,13 +198,21 @@ class PopulationWatch:
             if type(fanout) is Fanout:
                 _become(fanout, WatchedFanout)
 
+    def _note_asks(self) -> None:
+        for actor in self._population.actors.values():
+            if type(actor.caller) is Caller:  # that of a recording notes what it needs itself
+                _become(actor.caller, WatchedCaller)
+
     def _again(self, within: float) -> None:
         """Look again, when the time of an order is over, whether anybody does."""
         if self._timer is None:
             self._timer = self._population.loop.call_later(within + 0.05, self._end_what_is_over)
 
     def _end_what_is_over(self) -> None:
-        self._timer, now = None, time.monotonic()
+        timer, self._timer, now = self._timer, None, time.monotonic()
+        if timer is not None and self._population.loop.time() - timer.when() > _BLOCKED:
+            self._again(_GRACE)  # the loop was blocked: an order may have come meanwhile, and wait behind this call
+            return
         for name in [name for name, look in self.looks.items() if look.until <= now]:
             self._leave(name)
         if self.sampling is not None and self.sampling.until <= now:
@@ -192,12 +231,15 @@ class PopulationWatch:
         del self.looks[name]
         actor = self._population.actors.get(name)
         if actor is not None and type(actor) is LookedAtActor:
-            _become(actor, Actor)
+            _become(actor, WatchedActor if self._flows_until > time.monotonic() else Actor)
 
     def _sample_no_more(self) -> None:
         if self.sampling is not None:
             self.sampling.close()
-            self.sampling = None
+            self._turn, self.sampling = self.sampling.number, None
+            for actor in self._population.actors.values():
+                if type(actor.caller) is WatchedCaller:
+                    _become(actor.caller, Caller)
 
     def end(self) -> None:
         """Count nothing more."""
@@ -268,139 +310,7 @@ class PopulationWatch:
             self._flows[key] = self._flows.get(key, 0) + count
 
 
-class _Kept:
-    """A message that is kept, while it is not known what becomes of it."""
-
-    __slots__ = ("began", "content", "handler", "outcome", "seconds", "sender", "size", "when")
-
-    def __init__(self, sender: str, handler: str, size: int, content: str) -> None:
-        self.sender, self.handler, self.size, self.content = sender, handler, size, content
-        self.when, self.began = time.time(), time.perf_counter()
-        self.outcome, self.seconds = "running", None  # type: str, float | None
-
-    def sight(self) -> MessageSight:
-        return MessageSight(self.when, self.sender, self.handler, self.size, self.outcome, self.seconds, self.content)
-
-
-class _HandlerLook:
-    __slots__ = ("count", "errors", "latency")
-
-    def __init__(self) -> None:
-        self.count = self.errors = 0
-        self.latency = Histogram()
-
-
-class AgentLook:
-    """What is kept of one agent while somebody looks at it."""
-
-    def __init__(self, actor: Actor, content: bool) -> None:
-        self.incarnation, self.until = actor.agent, 0.0
-        self._content, self._since = content, time.time()
-        self._handlers: dict[str, _HandlerLook] = {}
-        self._messages: deque[_Kept] = deque(maxlen=KEPT)
-        self._errors: deque[MessageSight] = deque(maxlen=KEPT)
-        self._running: dict[int, _Kept] = {}  # turn
-        self._before = {fanout: fanout.delivered_to(actor) for fanout in actor.fanouts}
-        self._file, self._line = place_of_class(type(actor.agent))
-
-    def began(self, turn: int, spec: Spec, request: Incoming) -> _Kept:
-        """A handler is about to begin with a message."""
-        entry = _Kept(request.sender, spec.name, len(request.raw), self._read(request.raw))
-        self._messages.append(entry)
-        self._running[turn] = entry
-        self._handler(spec).count += 1
-        return entry
-
-    def refused(self, turn: int, entry: _Kept) -> None:
-        """It did not begin."""
-        self._running.pop(turn, None)
-        entry.outcome = "refused"
-
-    def heard(self, spec: Spec, message: Message) -> None:
-        """A handler was called with a broadcast, beside all other agents."""
-        entry = _Kept(message.sender, spec.name, len(message.raw), self._read(message.raw))
-        entry.outcome = "broadcast"
-        self._messages.append(entry)
-
-    def ended(self, run: Run, failure: BaseException | None) -> None:
-        """A handler has ended."""
-        entry = self._running.pop(run.turn, None)
-        if entry is None:
-            return
-        entry.seconds = time.perf_counter() - entry.began
-        handler = self._handler(run.spec)
-        handler.latency.add(entry.seconds)
-        if failure is None:
-            entry.outcome = "done"
-        elif run.cancelled:
-            entry.outcome = "cancelled"
-        else:
-            handler.errors += 1
-            entry.outcome = f"{type(failure).__name__}: {failure}"[:_LONGEST]
-
-    def failed(self, error: ThreeModeError) -> None:
-        """An error of the agent was counted."""
-        handler = str(getattr(error, "handler", "") or "")
-        self._errors.append(MessageSight(time.time(), "", handler, 0, wire_errors.text_of(error)[:_LONGEST]))
-
-    def sight(self, actor: Actor) -> AgentSight:
-        """What there is to see."""
-        waiting = [
-            MessageSight(0.0, request.sender, spec.name, len(request.raw), "waiting", time.perf_counter() - queued)
-            for spec, request, queued in list(actor.waiting or ())[:KEPT]
-        ]
-        heard: dict[str, int] = {}
-        for fanout in actor.fanouts:
-            count = fanout.delivered_to(actor) - self._before.get(fanout, 0)
-            heard[fanout.spec.name] = heard.get(fanout.spec.name, 0) + count
-        return AgentSight(
-            name=actor.name,
-            kind=type(actor.agent).__name__,
-            file=self._file,
-            line=self._line,
-            since=self._since,
-            limit=actor.agent.mailbox,
-            waiting=tuple(waiting),
-            handlers=tuple(self._handler_sight(spec, heard.get(name, 0)) for name, spec in actor.specs.items()),
-            messages=tuple(entry.sight() for entry in reversed(self._messages)),
-            errors=tuple(reversed(self._errors)),
-        )
-
-    def _handler_sight(self, spec: Spec, heard: int) -> HandlerSight:
-        look = self._handler(spec)
-        file, line = place_of(spec.function)
-        return HandlerSight(
-            name=spec.name,
-            file=file,
-            line=line,
-            topics=tuple(topic.pattern for topic in spec.options.topics),
-            streams=spec.streams,
-            count=look.count + heard,
-            errors=look.errors,
-            p50=look.latency.quantile(0.5),
-            p99=look.latency.quantile(0.99),
-        )
-
-    def _handler(self, spec: Spec) -> _HandlerLook:
-        look = self._handlers.get(spec.name)
-        if look is None:
-            look = self._handlers[spec.name] = _HandlerLook()
-        return look
-
-    def _read(self, raw: bytes | memoryview) -> str:
-        """What a message says, as JSON that is cut short, where it may be shown."""
-        if not self._content:
-            return ""
-        if len(raw) > _READ_AT_MOST:
-            return f"{len(raw)} bytes"
-        try:
-            text = msgspec.json.encode(msgspec.msgpack.decode(raw)).decode()
-        except Exception as error:  # noqa: BLE001  # whatever was sent
-            return f"cannot be read: {error}"[:_LONGEST]
-        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def _become(one: Actor | Fanout, kind: type) -> None:
+def _become(one: Actor | Fanout | Caller, kind: type) -> None:
     one.__class__ = kind
 
 
@@ -408,18 +318,3 @@ def group_of(name: str) -> str:
     """The group of a sender; of a program or a host, its own name."""
     group, slash, number = name.rpartition("/")
     return group if slash and number.isdigit() else name
-
-
-def place_of(function: Callable[..., Any]) -> tuple[str, int]:
-    """File and line of a function."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return ("", 0) if code is None else (code.co_filename, code.co_firstlineno)
-
-
-def place_of_class(kind: type) -> tuple[str, int]:
-    """File and line of a class; no line where its source is not at hand."""
-    try:
-        file = inspect.getsourcefile(kind) or ""
-        return file, inspect.getsourcelines(kind)[1]
-    except (OSError, TypeError):
-        return "", 0

@@ -16,6 +16,7 @@ from three_mode.agents.supervisor import host_logs
 from three_mode.agents.supervisor.llm_events import LLMEventCollector
 from three_mode.agents.supervisor.node_events import NodeEvents
 from three_mode.agents.supervisor.supervisor import Supervisor
+from three_mode.agents.supervisor.watched_logs import WatchedLogs
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.orders import (
@@ -30,7 +31,7 @@ from three_mode.agents.wire.orders import (
     Table,
     host_name,
 )
-from three_mode.agents.wire.watching import AboutSystem, LogLevelOrder, NewLetters, SinceOrder
+from three_mode.agents.wire.watching import AboutSystem, LogLevelOrder, LogsOrder, NewLetters, SinceOrder
 from three_mode.errors import ConfigurationError, ModeUnavailable, NoSuchAgent, StateNotKept
 from transports.bus import CallCancelled, Encoded, Kind, NameTaken, Request
 
@@ -41,6 +42,7 @@ _word = decoder_for(str)
 _seconds = decoder_for(float)
 _since = decoder_for(SinceOrder)
 _log_level = decoder_for(LogLevelOrder)
+_logs = decoder_for(LogsOrder)
 _nothing = decoder_for(None)
 _LEVEL_WITHIN = 2.0  # seconds that hosts have to take a level
 _NODES = 1.5  # times as long as for a host of this node is waited for another node, which waits for hosts itself
@@ -69,6 +71,7 @@ class ControlServer:
         self._page_content = page_content
         self._supervisor, self._session = supervisor, session
         self._llm_events, self._node_events = llm_events, node_events
+        self._logs = WatchedLogs()
         self.listeners_elsewhere: Callable[[str], dict[str, int]] = lambda topic: {}
         """Topic -> bus member that stands for other nodes -> how many agents there listen."""
         self.kept: OrdersOfHosts | None = None
@@ -93,6 +96,7 @@ class ControlServer:
             "letters_since": self._on_letters_since,
             "about": self._on_about,
             "log_level": self._on_log_level,
+            "logs_since": self._on_logs_since,
             CLAIM: self._on_claim_kept,
             WRITE: self._on_keep,
         }
@@ -106,6 +110,10 @@ class ControlServer:
                 f"the bus {self._session.bus.name!r} has an orchestrator already: {error}",
                 hint="choose another name=, or join it with three_mode.agents.join",
             ) from None
+
+    def close(self) -> None:
+        """Keep nothing more for those who look on."""
+        self._logs.end()
 
     def on_request(self, request: Request) -> None:
         """Answer a request. The bus calls this for each."""
@@ -200,6 +208,9 @@ class ControlServer:
         failed = [f"{host}: {answer}" for host, answer in answers.items() if isinstance(answer, Exception)]
         if failed:
             raise ModeUnavailable(f"not all hosts took the level: {'; '.join(failed)}")
+
+    async def _on_logs_since(self, raw: bytes) -> Any:
+        return self._logs.asked(_logs(raw))
 
     async def _on_claim_kept(self, raw: bytes) -> Any:
         return await self._store().claim(raw)

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from three_mode.handling import current
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _LONGEST = 16 * 1024  # characters of a message or traceback; of a traceback the end is kept
 _EXTRAS = 32  # fields of `extra` that travel with a record
@@ -27,6 +29,8 @@ class LogLine(msgspec.Struct, frozen=True):
     traceback: str = ""
     extra: dict[str, str | int | float | bool] = {}
     """Fields of `extra=`; those that are no text or number are sent as text."""
+    agent: str = ""
+    """Agent whose handler logged it; empty: none. The record has it as `agent`, where `extra=` has no such field."""
 
     @classmethod
     def of(cls, record: logging.LogRecord) -> "LogLine":
@@ -48,11 +52,13 @@ class LogLine(msgspec.Struct, frozen=True):
             record.funcName or "",
             trace[-_LONGEST:],
             {key[:_LONGEST_EXTRA]: _plain(value) for key, value in extra[:_EXTRAS]},
+            current.get().agent,
         )
 
     def record(self, host: str, pid: int) -> logging.LogRecord:
         """Return the log record again, as one of the process `host`."""
         fields: dict[str, Any] = {
+            **({"agent": self.agent} if self.agent else {}),
             **{key: value for key, value in self.extra.items() if key not in _STANDARD},
             "name": self.logger,
             "levelno": self.level,

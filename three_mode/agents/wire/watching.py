@@ -1,4 +1,4 @@
-"""What somebody who looks at a host asks, and is told: flows between groups, one agent's messages, receipts."""
+"""What somebody who looks on asks, and is told: flows between groups, one agent's messages, receipts, log records."""
 
 import msgspec
 
@@ -91,6 +91,26 @@ class ReceiptSight(msgspec.Struct, frozen=True):
     failed: int
 
 
+class WaitSight(msgspec.Struct, frozen=True, array_like=True):
+    """Something that a turn, or a call to a model, waited for. Times are of the monotonic clock."""
+
+    what: str
+    """limiter, retry, network, or model queue."""
+    begin: float
+    end: float
+
+
+class AskSight(msgspec.Struct, frozen=True, array_like=True):
+    """A message of a turn of a sampled request, for whose answer it waited. Times are of the monotonic clock."""
+
+    to: str
+    handler: str
+    begin: float
+    end: float
+    error: str
+    """Class of the error; empty: none."""
+
+
 class ModelSight(msgspec.Struct, frozen=True, array_like=True):
     """A call to a model in a turn of a sampled request. Times are of the monotonic clock."""
 
@@ -103,8 +123,7 @@ class ModelSight(msgspec.Struct, frozen=True, array_like=True):
     """US dollars."""
     error: str
     """Class of the error; empty: none."""
-    waits: tuple[tuple[float, float], ...] = ()
-    """From when to when it waited for a rate limit."""
+    waits: tuple[WaitSight, ...] = ()
 
 
 class TurnSight(msgspec.Struct, frozen=True, array_like=True):
@@ -126,6 +145,9 @@ class TurnSight(msgspec.Struct, frozen=True, array_like=True):
     error: str
     """Class of the error, or "cancelled"; empty: none."""
     models: tuple[ModelSight, ...] = ()
+    waits: tuple[WaitSight, ...] = ()
+    """What it waited for in no call to a model that is listed: a turn of an agent that is a model."""
+    asks: tuple[AskSight, ...] = ()
 
 
 class WatchReport(msgspec.Struct, frozen=True):
@@ -171,3 +193,46 @@ class AboutSystem(msgspec.Struct, frozen=True):
     version: str
     content: bool
     """Whether the content of messages may be shown."""
+
+
+class LogsOrder(msgspec.Struct, frozen=True):
+    """Keep log records for a while, and say which came since a number."""
+
+    began: float = 0.0
+    """`LogsReport.began` that the number belongs to."""
+    after: int = 0
+    within: float = WATCHED_FOR
+    """Seconds until the order is given again, at the latest."""
+
+
+class LogSight(msgspec.Struct, frozen=True, array_like=True):
+    """A log record of the program or of one of its hosts."""
+
+    number: int
+    when: float
+    """Seconds since the epoch."""
+    level: int
+    logger: str
+    host: str
+    """Label of the host; empty: the orchestrator's own process."""
+    agent: str
+    """Agent that logged it, from a handler; empty: none."""
+    text: str
+    """What it says, cut short."""
+    place: str
+    """File and line, as `scout.py:12`."""
+    traceback: str = ""
+    """The end of the traceback, where it has one."""
+
+
+class LogsReport(msgspec.Struct, frozen=True):
+    """Answer to a `LogsOrder`."""
+
+    began: float
+    """Seconds since the epoch at which records were first kept; another number means that they are numbered anew."""
+    last: int
+    """Number of the last record."""
+    records: tuple[LogSight, ...] = ()
+    """The oldest first."""
+    lost: int = 0
+    """Records since that number that are not kept any more."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import local_models
 from local_models import LoadOptions, LocalModelError, ModelPool, PieceStream, Statistics
 from three_mode.channels.local import values as wire
-from three_mode.channels.local.streams import LocalBatches, LocalFlow, PartSender, shown
+from three_mode.channels.local.streams import LocalBatches, LocalFlow, PartSender, shown, tell_queue
 from three_mode.channels.replies import BatchReply, open_batches
 from three_mode.errors import DeadlineExceeded, UnsupportedParameter
 from three_mode.messages import (
@@ -55,6 +55,7 @@ class LocalChannel:
                     reply = await model.chat(wire.messages_of(request), **options)
         except LocalModelError as error:
             raise wire.error_of(error, target.model) from error
+        tell_queue(reply.usage)
         return wire.response_of(reply, shown(target.model), time.monotonic() - started, "")
 
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> BatchReply:

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from local_models import Lease, LocalModelError, Piece, PieceStream, TokenScore
+from local_models import Lease, LocalModelError, Piece, PieceStream, TokenScore, Usage
+from three_mode import waits
 from three_mode.channels.local import values as wire
 from three_mode.messages import Chunk, Start, TextDelta, ThinkingDelta
 from three_mode.modes import HUGGING_FACE, CommunicationMode
@@ -22,13 +23,15 @@ from three_mode.modes import HUGGING_FACE, CommunicationMode
 class LocalChunks:
     """Makes the chunks of one answer."""
 
-    __slots__ = ("_model", "_scores", "_started", "began")
+    __slots__ = ("_model", "_scores", "_started", "began", "usage")
 
     def __init__(self, model: str) -> None:
         self._model, self._started = model, time.monotonic()
         self._scores: list[TokenScore] = []  # of all pieces, where they were asked for
         self.began = False
         """Its start was among what was made. It goes with the first content, which it would only delay."""
+        self.usage: Usage | None = None
+        """What the answer used, once its end was among what was made."""
 
     def of(self, pieces: Sequence[Piece]) -> list[Chunk]:
         """[] for text held back, because it may become a tool call."""
@@ -42,6 +45,7 @@ class LocalChunks:
                 if piece.text:
                     batch.append(TextDelta(piece.text))
             else:
+                self.usage = piece.usage
                 batch += wire.chunks_of_piece(piece, time.monotonic() - self._started, tuple(self._scores))
         if batch and not self.began:
             self.began = True
@@ -55,6 +59,13 @@ def shown(name: str) -> str:
     if name.startswith(HUGGING_FACE):
         return Path(name.removeprefix(HUGGING_FACE)).name
     return Path(name).stem if name.lower().endswith(".gguf") else name
+
+
+def tell_queue(used: Usage) -> None:
+    """Tell how long the call that ends now has waited for its place in the batch."""
+    if waits.listeners:
+        asked = time.perf_counter() - used.total_seconds
+        waits.tell("model queue", asked, asked + used.queued_seconds)
 
 
 class LocalBatches:
@@ -81,7 +92,10 @@ class LocalBatches:
                 self._stream, self._lease = stream, _ = await self._begin()
                 self._chunks = LocalChunks(self._model)
             while pieces := await stream.batch():
-                if batch := self._chunks.of(pieces):
+                batch = self._chunks.of(pieces)
+                if self._chunks.usage is not None:
+                    tell_queue(self._chunks.usage)
+                if batch:
                     return batch
         except LocalModelError as error:
             self.close()
@@ -178,6 +192,8 @@ class LocalFlow:
             whole.set_exception(failed)
 
     def _over(self, _: "asyncio.Future[None]") -> None:
+        if self._chunks.usage is not None:
+            tell_queue(self._chunks.usage)
         if self._stream is not None:
             self._stream.cancel()
         if self._rest is not None:

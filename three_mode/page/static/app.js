@@ -5,13 +5,16 @@ import {useLatest} from "./live.js";
 import {SteerDialog} from "./steer.js";
 import {views} from "./views/all.js";
 
-const STATES = {waiting: "connecting", open: "live", lost: "connection lost, trying again", refused: "a key is needed"};
+const STATES = {waiting: "connecting", open: "live", lost: "connection lost, trying again", full: "too many pages look on, trying again", refused: "a key is needed"};
+
+let visits = 0; // a link to the same place again is another visit
 
 // The view that the address names: "#/map", "#/map/scout/7".
 function placeOf(hash) {
   const [name, ...rest] = hash.replace(/^#\/?/, "").split("/");
   const view = shown().find((each) => each.name === name) ?? shown()[0];
-  return {view, rest: rest.map(decoded).join("/")};
+  visits += 1;
+  return {view, rest: rest.map(decoded).join("/"), visit: visits};
 }
 
 function decoded(word) {
@@ -47,7 +50,7 @@ function Page() {
     <a class="skip" href="#main">Skip to the view</a>
     <${Head} place=${place} />
     <${Problem} />
-    <main id="main" tabindex="-1"><${View} rest=${place.rest} /></main>
+    <main id="main" tabindex="-1"><${View} rest=${place.rest} visit=${place.visit} /></main>
     <${SteerDialog} />
   </${Fragment}>`;
 }
@@ -66,9 +69,9 @@ function Head({place}) {
 }
 
 function Problem() {
-  useLatest("problem", "seen", "link");
-  const problem = link.latest("problem");
-  return problem ? html`<p class="problem" role="alert">${problem.why}</p>` : null;
+  useLatest("problem", "link");
+  const shown = ["", ...link.wanted.at].map((view) => link.problems.get(view)).filter(Boolean); // "": of the page itself
+  return shown.length ? html`<p class="problem" role="alert">${[...new Set(shown)].join("; ")}</p>` : null;
 }
 
 // Asks for the key, where the address has brought none.
@@ -101,7 +104,7 @@ async function begin() {
       link.become("refused");
       return;
     }
-    link.tell({kind: "problem", why: error.message});
+    link.heard({kind: "problem", view: "", why: error.message});
   }
   link.open();
 }
@@ -114,7 +117,7 @@ async function enter() {
     try {
       await ask("POST", "/page/session", {key: decodeURIComponent(given[1])});
     } catch (error) {
-      link.tell({kind: "problem", why: error.message});
+      link.heard({kind: "problem", view: "", why: error.message});
     }
   }
   await begin();

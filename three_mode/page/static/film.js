@@ -8,6 +8,7 @@ export class FilmPlayer {
     this.changed = changed;
     this.shown = {...NONE, at: 0, states: null, agent: "", divergence: null, playing: 0};
     this.number = 0;
+    this.wanted = 0;
     this.ended = false;
   }
 
@@ -16,10 +17,16 @@ export class FilmPlayer {
     if (!this.ended) this.changed(this.shown);
   }
 
-  // Opens the film at a place, and asks again while more of it is indexed.
-  async open(at) {
+  // Opens the film at the place that is wanted by then, and asks again while more of it is indexed.
+  async open() {
     await this.learn();
-    if (this.shown.film) await this.go(at);
+    if (this.shown.film) await this.go(this.wanted);
+  }
+
+  // Somebody wants to see a place, perhaps before the film is open.
+  want(at) {
+    this.wanted = at;
+    if (this.shown.film && at !== this.shown.at) this.go(at);
   }
 
   async learn() {

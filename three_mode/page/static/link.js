@@ -7,14 +7,16 @@ import {Table} from "./table.js";
 
 const FIRST_WAIT = 250;
 const LONGEST_WAIT = 5000;
+const TRY_LATER = 1013; // too many pages look on
 
 class Link {
   constructor() {
     this.told = new Map();
     this.last = new Map();
     this.table = new Table();
-    this.state = "waiting"; // waiting, open, lost, refused
+    this.state = "waiting"; // waiting, open, lost, full, refused
     this.gaps = 0;
+    this.problems = new Map(); // view -> what is wrong with it; empty: nothing
     this.wanted = {at: [], agent: null};
     this.wait = FIRST_WAIT;
   }
@@ -46,16 +48,23 @@ class Link {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(`${scheme}//${location.host}/page/live`);
     this.socket = socket;
+    let opened = false;
     socket.onopen = () => {
+      opened = true;
       this.wait = FIRST_WAIT;
       this.table = new Table();
+      this.problems.clear();
       this.become("open");
       this.look(this.wanted.at, this.wanted.agent);
     };
     socket.onmessage = (event) => this.heard(JSON.parse(event.data));
-    socket.onclose = () => {
-      this.become("lost");
-      this.timer = setTimeout(() => this.open(), this.wait);
+    socket.onclose = async ({code}) => {
+      this.become(code === TRY_LATER ? "full" : "lost");
+      if (!opened && (await refused())) {
+        this.become("refused"); // its session is over
+        return;
+      }
+      setTimeout(() => this.open(), this.wait);
       this.wait = Math.min(2 * this.wait, LONGEST_WAIT);
     };
   }
@@ -69,15 +78,23 @@ class Link {
     if (message.kind === "gap") this.gaps += message.count;
     if (message.kind === "table") this.table.replace(message);
     if (message.kind === "change" && !this.table.change(message)) return;
-    if (message.kind === "table" || message.kind === "change") {
-      this.last.delete("problem");
-      this.tell({kind: "seen", table: this.table});
-    }
+    if (message.kind === "table" || message.kind === "change") this.tell({kind: "seen", table: this.table});
+    if (message.kind === "problem") this.problems.set(message.view, message.why);
     this.tell(message);
   }
 }
 
 export const link = new Link();
+
+// Whether the endpoint wants a key from this page.
+async function refused() {
+  try {
+    await ask("GET", "/page/about");
+  } catch (error) {
+    return error.status === 401;
+  }
+  return false;
+}
 
 // Asks the endpoint for something; an error of its own is an Error with its message.
 export async function ask(method, path, body) {

@@ -3,16 +3,17 @@ import {html, useEffect, useRef, useState} from "./lib/ui.js";
 import {ask, link} from "./link.js";
 import {useLatest} from "./live.js";
 
+const MOST_NAMED = 20;
 const ASKED = {
   pause: "Pause", resume: "Resume", restart: "Restart", stop: "Stop", kill: "Kill", log_level: "Change the log level of",
 };
-const MEANS = {
-  pause: "Its messages wait in its mailbox until it is resumed.",
-  resume: "It handles its messages again.",
-  restart: "Its current message is cancelled, and what it kept in memory is lost.",
-  stop: "It does not come back.",
-  kill: "The process ends at once; its agents come back as their restart strategy says.",
-  log_level: "It holds for the program and all its hosts.",
+const MEANS = { // of one, and of several
+  pause: ["Its messages wait in its mailbox until it is resumed.", "Their messages wait in their mailboxes until they are resumed."],
+  resume: ["It handles its messages again.", "They handle their messages again."],
+  restart: ["Its current message is cancelled, and what it kept in memory is lost.", "Their current messages are cancelled, and what they kept in memory is lost."],
+  stop: ["It does not come back.", "They do not come back."],
+  kill: ["The process ends at once; its agents come back as their restart strategy says."],
+  log_level: ["It holds for the program and all its hosts."],
 };
 
 // Shows the dialog for an order: {act, names, level}.
@@ -54,17 +55,19 @@ export function SteerDialog() {
   const act = async (event) => {
     event.preventDefault();
     setState({busy: true, why: ""});
+    const asked = () => link.latest("wanted")?.order === order; // somebody may have closed it, and asked for another
     try {
       await ask("POST", "/page/steer", order);
-      close();
+      if (asked()) close();
     } catch (error) {
-      setState({busy: false, why: error.message});
+      if (asked()) setState({busy: false, why: error.message});
     }
   };
   return html`<dialog ref=${dialog} aria-labelledby="steer-title" onClose=${() => order && close()}>
     ${order ? html`<form onSubmit=${act}>
-      <h2 id="steer-title">${ASKED[order.act]} ${named(order.names)}${order.level ? ` to ${order.level}` : ""}?</h2>
-      <p>${MEANS[order.act]}</p>
+      <h2 id="steer-title">${ASKED[order.act]} ${whom(order.names)}${order.level ? ` to ${order.level}` : ""}?</h2>
+      ${order.names.length > 1 ? html`<p class="names">${named(order.names)}</p>` : null}
+      <p>${MEANS[order.act][order.names.length > 1 ? 1 : 0]}</p>
       <p role="alert" class="problem-text">${state.why}</p>
       <p class="buttons">
         <button type="button" class="cancel" onClick=${close}>Cancel</button>
@@ -88,7 +91,11 @@ export function LogLevel() {
   </form>`;
 }
 
+function whom(names) {
+  return names.length === 1 ? names[0] || "the root logger" : `${names.length} agents`;
+}
+
 function named(names) {
-  const first = names.slice(0, 3).map((name) => name || "the root logger").join(", ");
-  return names.length > 3 ? `${first} and ${names.length - 3} more` : first;
+  const first = names.slice(0, MOST_NAMED).join(", ");
+  return names.length > MOST_NAMED ? `${first} and ${names.length - MOST_NAMED} more` : first;
 }

@@ -8,6 +8,7 @@ export class Table {
     this.agents = {name: []};
     this.places = new Map();
     this.rates = []; // messages a second of each agent
+    this.totalRates = new Map(); // of each host and node
   }
 
   get size() {
@@ -42,9 +43,19 @@ export class Table {
 
   takeHead(message) {
     const {bus, when, silent, nodes, left_out} = message;
+    const seconds = when - this.head.when;
+    const before = this.head.when ? new Map(this.totals()) : new Map();
     this.head = {bus, when, silent, nodes, left_out};
     this.hosts = message.hosts;
+    this.totalRates = new Map(this.totals().map(([key, messages]) => [key, rate(before.get(key), messages, seconds)]));
     this.version += 1;
+  }
+
+  // Messages so far of each host, and of each node: [["far\nhost-1", 7], ["far", 7]].
+  totals() {
+    const {label, node = [], messages = []} = this.hosts;
+    return [...label.map((name, place) => [`${node[place]}\n${name}`, messages[place]]),
+      ...this.head.nodes.map((each) => [each.name, each.messages])];
   }
 
   messagesByName() {

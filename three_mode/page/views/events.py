@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,10 +11,10 @@ from three_mode.agents.supervisor.events import SupervisorEvent
 from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.orders import Table
 from three_mode.agents.wire.watching import ReceiptSight, WatchOrder, WatchReport
+from three_mode.page.kept_rows import KEPT, KeptRows
 from three_mode.page.readers import PageReader
 from three_mode.page.system import WatchedSystem
 
-KEPT = 2000  # events that a new page gets
 _OVERLAP = 2.0  # seconds that are asked for again: clocks of processes and ways of messages differ
 _LONGEST = 2000  # characters of a text
 
@@ -40,8 +40,7 @@ class EventsView:
 
     def __init__(self, system: WatchedSystem) -> None:
         self._system = system
-        self._kept: deque[PageEvent] = deque(maxlen=KEPT)
-        self._number = 0  # of the last event
+        self._rows = KeptRows(self.name)
         self._known: deque[PageEvent] = deque(maxlen=2 * KEPT)
         self._seen: set[PageEvent] = set()
         self._since = 0.0
@@ -51,18 +50,11 @@ class EventsView:
 
     def add(self, event: PageEvent) -> None:
         """Add an event of this process: something was steered."""
-        self._kept.append(event)
-        self._number += 1
+        self._rows.add((event.when, event.what, event.agent, event.text))
 
     async def tell(self, readers: Sequence[PageReader]) -> None:
         await self._look()
-        for reader in readers:
-            known = reader.has.get(self.name)
-            new = list(self._kept) if known is None else _last(self._kept, self._number - known)
-            if new or known is None:
-                events = [[event.when, event.what, event.agent, event.text] for event in new]
-                reader.put(msgspec.json.encode({"kind": "events", "whole": known is None, "events": events}))
-            reader.has[self.name] = self._number
+        self._rows.tell(readers)
 
     async def _look(self) -> None:
         """Ask for what is new."""
@@ -149,8 +141,3 @@ def of_receipt(said: Sequence[tuple[str, ReceiptSight]]) -> PageEvent:
 def _words(name: str) -> str:
     """`HostLost` as host_lost."""
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).strip("_")
-
-
-def _last(events: Iterable[PageEvent], count: int) -> list[PageEvent]:
-    kept = list(events)
-    return kept[max(0, len(kept) - count) :] if count else []

@@ -28,7 +28,7 @@ class FlowsView:
         now = time.monotonic()
         seconds, self._at = (now - self._at) if self._at else 0.0, now
         flows = new_flows(self._before, reports)
-        self._before = {report.host: report for report in reports}
+        self._before |= {report.host: report for report in reports}  # a host that is silent may answer again
         rows = [[source, target, count] for (source, target), count in sorted(flows.items()) if count]
         text = msgspec.json.encode({"kind": "flows", "seconds": round(seconds, 3), "flows": rows if seconds else []})
         for reader in readers:

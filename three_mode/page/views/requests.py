@@ -12,6 +12,8 @@ from three_mode.page.system import WatchedSystem
 
 _MANY, _FEW = 400, 40  # turns each time: more of them are sampled more rarely, fewer more often
 _RAREST = 1 << 20
+LastTurns = dict[str, tuple[float, int]]
+"""Host -> when its counting began, and the number of the last turn that it told."""
 _BEHIND = 1.0  # seconds: hosts are asked again for turns that ended so long before the last time
 
 
@@ -25,7 +27,7 @@ class RequestsView:
         self._system, self.log = system, RequestLog()
         self._rate = self._number = 1
         self._lost, self._since = 0, time.perf_counter()
-        self._last: dict[tuple[str, float], int] = {}
+        self._last: LastTurns = {}
 
     async def tell(self, readers: Sequence[PageReader]) -> None:
         since, self._since = self._since, time.perf_counter() - _BEHIND
@@ -47,6 +49,7 @@ class RequestsView:
     def left(self) -> None:
         self._rate, self._lost, self._since = 1, 0, time.perf_counter()
         self._last.clear()
+        self.log.forget_open()
 
 
 def rate_after(rate: int, turns: int) -> int:
@@ -56,19 +59,19 @@ def rate_after(rate: int, turns: int) -> int:
     return max(1, rate // 2) if turns < _FEW else rate
 
 
-def new_turns(last: dict[tuple[str, float], int], reports: Sequence[WatchReport]) -> tuple[list[TurnSight], int]:
+def new_turns(last: LastTurns, reports: Sequence[WatchReport]) -> tuple[list[TurnSight], int]:
     """Return the turns that were not told before, in the order in which they ended, and how many are lost.
 
-    `last`: the last number of each host, and when its counting began; it is brought up to date.
+    `last` is brought up to date.
     """
     found: list[TurnSight] = []
     lost = 0
     for report in reports:
-        key = report.host, report.began
+        began, number = last.get(report.host, (0.0, 0))
         for turn in report.turns:
-            before = last.get(key, turn.number - 1)
+            before = number if began == report.began else turn.number - 1
             if turn.number > before:
                 lost += turn.number - before - 1
-                last[key] = turn.number
+                began, number = last[report.host] = report.began, turn.number
                 found.append(turn)
     return sorted(found, key=lambda turn: turn.end), lost

@@ -1,4 +1,4 @@
-// Conversations that the endpoint keeps. Whoever has the id of one may read it, and nobody can ask for a list: so this
+// Conversations that the endpoint keeps. Whoever has the id of one may read it. Where nobody can ask for a list, this
 // browser remembers those that it began.
 import {ask} from "../link.js";
 
@@ -36,6 +36,21 @@ export function note(id, title, model) {
 
 export function forget(id) {
   return remember(known().filter((talk) => talk.id !== id));
+}
+
+// Those of the endpoint, where it gives a list: the latest first.
+export async function listed() {
+  const {data, has_more: more} = await ask("GET", `${PATH}?limit=${PAGE}`);
+  const titles = new Map(known().map((talk) => [talk.id, talk]));
+  const found = data.map(({id, turns, fork_of: origin}) => ({
+    id, title: titleOf(id, titles.get(id)?.title, turns, origin), model: titles.get(id)?.model ?? "",
+  }));
+  return {found, more};
+}
+
+function titleOf(id, title, turns, origin) {
+  const named = id.startsWith("conv_") ? title || `${id.slice(0, 12)}…` : id;
+  return `${named} · ${turns === 1 ? "1 turn" : `${turns} turns`}${origin ? ` · fork of ${origin}` : ""}`;
 }
 
 export async function begin() {

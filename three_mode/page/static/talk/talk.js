@@ -13,7 +13,7 @@ export class Talk {
     Object.assign(this, {
       model: "", models: [], most: "512", system: "", fields: "", words: "", tools: [], usesTools: false,
       turns: [], // {kind: "user", text}, {kind: "model", model, answer, running}, {kind: "result", id, name, text, failed, asksYou}
-      conversation: null, known: [], keeps: false, busy: false, problem: "", lastBody: null,
+      conversation: null, known: [], keeps: false, lists: false, more: false, busy: false, problem: "", lastBody: null,
     });
     this.sent = 0; // turns that a kept conversation has already
     this.watchers = new Set();
@@ -35,17 +35,27 @@ export class Talk {
     this.changed();
   }
 
-  // Asks what there is to talk to, and with. `keeps`: whether the endpoint keeps conversations.
-  async begin(keeps) {
+  // Asks what there is to talk to, and with. `keeps`: whether the endpoint keeps conversations; `lists`: and lists them.
+  async begin(keeps, lists) {
     const [models, tools] = await Promise.allSettled([ask("GET", "/v1/models"), toolsThere()]);
     if (models.status === "fulfilled") {
       this.models = models.value.data.map((model) => model.id);
       this.model ||= this.models[0] ?? "";
     } else this.problem = models.reason.message;
     this.tools = tools.value ?? [];
-    this.keeps = keeps;
-    this.known = keeps ? kept.known() : [];
+    Object.assign(this, {keeps, lists});
+    await this.learn();
     this.changed();
+  }
+
+  // Asks which conversations there are.
+  async learn() {
+    try {
+      if (this.lists) ({found: this.known, more: this.more} = await kept.listed());
+      else this.known = this.keeps ? kept.known() : [];
+    } catch (error) {
+      this.problem = error.message;
+    }
   }
 
   clear() {
@@ -87,7 +97,7 @@ export class Talk {
       return;
     }
     const text = this.words;
-    if (this.conversation) this.known = kept.note(this.conversation, text, this.model);
+    if (this.conversation) this.note(this.conversation, text);
     this.turns.push({kind: "user", text});
     this.set({words: "", problem: ""});
     await this.goOn();
@@ -110,6 +120,7 @@ export class Talk {
       if (!signal.aborted) this.problem = error.message;
     } finally {
       this.busy = false;
+      if (this.conversation && this.lists) await this.learn();
       this.changed();
     }
   }
@@ -157,12 +168,18 @@ export class Talk {
 
   // Kept conversations
 
+  // Remembers what was said first in one, and the model that answers.
+  note(id, title) {
+    const found = kept.note(id, title, this.model);
+    if (!this.lists) this.known = found;
+  }
+
   async beginKept() {
     await this.trying(async () => {
       const id = await kept.begin();
       this.clear();
       this.conversation = id;
-      this.known = kept.note(id, "", this.model);
+      this.note(id, "");
     });
   }
 
@@ -181,7 +198,7 @@ export class Talk {
     await this.trying(async () => {
       const title = kept.known().find((each) => each.id === this.conversation)?.title ?? "";
       const id = await kept.forkOf(this.conversation);
-      this.known = kept.note(id, `${title} (fork)`, this.model);
+      this.note(id, `${title} (fork)`);
       await this.open(id, this.model);
     });
   }
@@ -193,7 +210,8 @@ export class Talk {
       } catch (error) {
         if (error.status !== 404) throw error; // it is gone already
       }
-      this.known = kept.forget(id);
+      const known = kept.forget(id);
+      if (!this.lists) this.known = known;
       if (id === this.conversation) this.clear();
     });
   }
@@ -202,6 +220,7 @@ export class Talk {
     this.problem = "";
     try {
       await act();
+      if (this.lists) await this.learn();
     } catch (error) {
       this.problem = error.message;
     }

@@ -3,35 +3,50 @@ import {html, useEffect, useLayoutEffect, useRef, useState} from "../lib/ui.js";
 import {Frames, colours, prepared} from "../canvas.js";
 import {cellAt, layout, moved} from "../layout.js";
 import {link} from "../link.js";
+import {useLatest} from "../live.js";
 import {agentPlace, count} from "../words.js";
+import {choice, choose} from "./chosen.js";
 
 const FADE = 600; // milliseconds that a cell glows after its agent was busy
 const KEYS = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"]);
 
-export function Cells({chosen, by}) {
+export function Cells({opened, by}) {
+  useLatest("chosen"); // what is said of the cell has it
   const canvas = useRef(null);
   const [focus, setFocus] = useState(-1);
   const view = useRef(null);
   if (view.current === null) view.current = new CellsCanvas();
   const cells = view.current;
   useLayoutEffect(() => cells.begin(canvas.current), []);
-  useEffect(() => cells.show(chosen, by, focus), [chosen, by, focus]);
+  useEffect(() => cells.show(opened, by, focus), [opened, by, focus]);
   const at = (event) => cellAt(cells.place, event.offsetX, event.offsetY);
   const press = (event) => {
     if (KEYS.has(event.key)) {
-      setFocus(moved(cells.place, focus, event.key));
+      const to = moved(cells.place, focus, event.key);
+      if (event.shiftKey) cells.reach(focus, to);
+      setFocus(to);
+      event.preventDefault();
+    } else if (event.key === " ") {
+      cells.toggle(focus);
       event.preventDefault();
     } else if (event.key === "Enter" && focus >= 0) {
       location.hash = agentPlace(cells.name(focus));
     } else if (event.key === "Escape") {
-      location.hash = "#/map";
+      if (opened) location.hash = "#/map";
+      else choose((agents) => agents.clear());
     }
+  };
+  const click = (event) => {
+    const cell = at(event);
+    if (cell < 0) return;
+    if (event.shiftKey) cells.reach(cell, cell);
+    else if (event.ctrlKey || event.metaKey) cells.toggle(cell);
+    else location.hash = agentPlace(cells.name(cell));
   };
   return html`<div class="cells">
     <canvas ref=${canvas} tabindex="0" role="img" aria-describedby="cell-said"
-      aria-label="Agents by host; arrow keys move, Enter opens an agent, Escape closes it. The table below has the same."
-      onKeyDown=${press} onPointerMove=${(event) => setFocus(at(event))}
-      onClick=${(event) => { const cell = at(event); if (cell >= 0) location.hash = agentPlace(cells.name(cell)); }}></canvas>
+      aria-label="Agents by host; arrow keys move, Enter opens an agent, Escape closes it, the space bar chooses one, Shift and arrow keys a range. The table below has the same."
+      onKeyDown=${press} onPointerMove=${(event) => setFocus(at(event))} onClick=${click}></canvas>
     <p id="cell-said" class="quiet" aria-live="polite">${focus >= 0 ? cells.said(focus) : "Point at an agent, or use the arrow keys."}</p>
   </div>`;
 }
@@ -40,7 +55,7 @@ export function Cells({chosen, by}) {
 class CellsCanvas {
   constructor() {
     this.place = {boxes: [], cells: [], size: 10, height: 1};
-    this.chosen = "";
+    this.opened = "";
     this.by = "state";
     this.focus = -1;
     this.lit = []; // when the agent of a place was last busy
@@ -56,18 +71,18 @@ class CellsCanvas {
     const recolour = () => { this.colours = colours(); this.frames.ask(); };
     this.dark.addEventListener("change", recolour);
     recolour();
-    const end = link.on("seen", () => this.seen());
+    const ends = [link.on("seen", () => this.seen()), link.on("chosen", () => this.frames.ask())];
     this.arrange();
     return () => {
-      end();
+      ends.forEach((end) => end());
       this.sizes.disconnect();
       this.dark.removeEventListener("change", recolour);
       this.frames.end();
     };
   }
 
-  show(chosen, by, focus) {
-    Object.assign(this, {chosen, by, focus});
+  show(opened, by, focus) {
+    Object.assign(this, {opened, by, focus});
     this.frames.ask();
   }
 
@@ -92,12 +107,32 @@ class CellsCanvas {
     return link.table.agents.name[this.place.cells[cell]?.place] ?? "";
   }
 
+  // Cells of agents that can be chosen; those of other nodes cannot.
+  toggle(cell) {
+    const name = this.ours(cell) ? this.name(cell) : "";
+    if (name) choose((agents) => agents.set(name, !agents.has(name)));
+  }
+
+  // Chooses all up to a cell, from the one that was chosen last, or from another cell where there was none.
+  reach(from, cell) {
+    const names = this.place.cells.map((_, each) => each).filter((each) => this.ours(each)).map((each) => this.name(each));
+    choose((agents) => {
+      if (!names.includes(agents.from) && names.includes(this.name(from))) agents.set(this.name(from), true);
+      agents.reach(names, this.name(cell));
+    });
+  }
+
+  ours(cell) {
+    return link.table.agents.node[this.place.cells[cell]?.place] === "";
+  }
+
   said(cell) {
     const agent = link.table.agent(this.name(cell));
     if (!agent) return "";
     const waits = agent.mailbox ? `, ${agent.mailbox} wait` : "";
     const doing = agent.doing ? ` in ${agent.doing}` : "";
-    return `${agent.name} on ${agent.host}: ${agent.state}${doing}${waits}, ${count(agent.rate)} messages a second, ${agent.errors} errors`;
+    const chosen = choice.has(agent.name) ? ", chosen" : "";
+    return `${agent.name} on ${agent.host}${chosen}: ${agent.state}${doing}${waits}, ${count(agent.rate)} messages a second, ${agent.errors} errors`;
   }
 
   draw(time) {
@@ -113,7 +148,7 @@ class CellsCanvas {
       pen.strokeRect(box.x + 0.5, box.y + 0.5, box.width - 1, box.height - 1);
       pen.fillStyle = hue.text;
       const node = box.host.node ? `${box.host.node}: ` : "";
-      pen.fillText(`${node}${box.host.label}  ${box.host.agents} agents  ${box.host.state}`, box.x + 8, box.y + 11, box.width - 16);
+      pen.fillText(`${node}${box.host.label}  ${agentsOf(box.host)}  ${box.host.state}`, box.x + 8, box.y + 11, box.width - 16);
     }
     const most = Math.max(1, ...rates);
     const inner = place.size - (place.size > 8 ? 2 : 1);
@@ -140,8 +175,12 @@ class CellsCanvas {
         pen.fillStyle = hue.bad;
         pen.fillRect(x, y + inner - 2, inner, 2);
       }
+      if (choice.size && choice.has(agents.name[row])) {
+        pen.strokeStyle = hue.text;
+        pen.strokeRect(x + 0.5, y + 0.5, inner - 1, inner - 1);
+      }
     }
-    this.outline(pen, this.place.cells.findIndex((cell) => agents.name[cell.place] === this.chosen), hue.text, inner);
+    this.outline(pen, this.place.cells.findIndex((cell) => agents.name[cell.place] === this.opened), hue.text, inner);
     this.outline(pen, this.focus, hue.accent, inner);
     this.drawn += 1;
     this.canvas.dataset.frames = String(this.drawn);
@@ -156,6 +195,10 @@ class CellsCanvas {
     pen.strokeRect(found.x - 1, found.y - 1, inner + 2, inner + 2);
     pen.lineWidth = 1;
   }
+}
+
+function agentsOf({agents}) {
+  return agents === 1 ? "1 agent" : `${agents} agents`;
 }
 
 const COLOURS = {idle: "cell", busy: "busy", paused: "quiet", registered: "cell", starting: "good"};

@@ -1,22 +1,14 @@
 // Events: hosts, agents, dead letters, gaps, receipts and steering, newest first, in a list that filters.
-import {html, useEffect, useReducer, useState} from "../lib/ui.js";
-import {link} from "../link.js";
+import {html, useState} from "../lib/ui.js";
+import {useLatest} from "../live.js";
+import {Rows, has} from "../rows.js";
 import {clock} from "../words.js";
 
-const KEPT = 2000;
 const SHOWN = 200;
-
-// What has come, also while another view is shown; a page that lost some gets the whole list again.
-const events = {rows: [], left_out: 0};
-link.on("events", (message) => {
-  const rows = message.whole ? message.events : [...events.rows, ...message.events];
-  events.left_out = message.whole ? 0 : events.left_out + Math.max(0, rows.length - KEPT);
-  events.rows = rows.slice(-KEPT);
-});
+const events = new Rows("events");
 
 export function EventsView() {
-  const [, again] = useReducer((turn) => turn + 1, 0);
-  useEffect(() => link.on("events", () => again()), []);
+  useLatest("events");
   const [filter, setFilter] = useState({what: "", agent: "", text: ""});
   const kinds = [...new Set(events.rows.map((row) => row[1]))].sort();
   const found = events.rows.filter((row) => passes(row, filter)).reverse();
@@ -29,7 +21,7 @@ export function EventsView() {
       <label>Text <input type="search" value=${filter.text} onInput=${set("text")} /></label>
     </form>
     <table><caption>${found.length} of ${events.rows.length} events, the newest first${found.length > SHOWN ? `; ${SHOWN} are shown` : ""}${
-      events.left_out ? `; ${events.left_out} older ones are no longer kept` : ""}</caption>
+      events.leftOut ? `; ${events.leftOut} older ones are no longer kept` : ""}</caption>
       <thead><tr>${["When", "Kind", "Agent or host", "What"].map((name) => html`<th scope="col" key=${name}>${name}</th>`)}</tr></thead>
       <tbody>${found.slice(0, SHOWN).map(([when, what, agent, text], index) => html`<tr key=${`${found.length - index}`}>
         <td>${clock(when)}</td><td class=${`kind ${what}`}>${what.replaceAll("_", " ")}</td><td>${agent}</td><td class="says">${text}</td></tr>`)}</tbody>
@@ -38,7 +30,5 @@ export function EventsView() {
 }
 
 function passes([, what, agent, text], filter) {
-  return (!filter.what || what === filter.what)
-    && (!filter.agent || agent.includes(filter.agent) || text.includes(filter.agent))
-    && (!filter.text || text.toLowerCase().includes(filter.text.toLowerCase()));
+  return (!filter.what || what === filter.what) && (has(agent, filter.agent) || has(text, filter.agent)) && has(text, filter.text);
 }

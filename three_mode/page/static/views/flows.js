@@ -19,8 +19,8 @@ export function Flows() {
   }, []);
   useEffect(() => drawing.current?.show(rows), [told]);
   return html`<section class="flows" aria-label="Flows">
-    <div class="drawn"><canvas ref=${canvas} role="img" aria-label="Messages between groups; the table beside it has the same."></canvas></div>
-    <table><caption>Messages a second between groups</caption>
+    <div class="drawn" hidden=${!rows.length}><canvas ref=${canvas} role="img" aria-label="Messages between groups; the table beside it has the same."></canvas></div>
+    <table hidden=${!rows.length}><caption>Messages a second between groups</caption>
       <thead><tr><th scope="col">From</th><th scope="col">To</th><th scope="col">A second</th></tr></thead>
       <tbody>${rows.map(([from, to, rate]) => html`<tr key=${`${from}\n${to}`}>
         <th scope="row">${from}</th><td>${to}</td><td class="number">${count(rate)}</td></tr>`)}</tbody>

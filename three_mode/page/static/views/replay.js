@@ -7,17 +7,17 @@ import {clock, count, seconds} from "../words.js";
 const SPEEDS = [5, 50, 500];
 const MOST_AGENTS = 100;
 
-export function ReplayView({rest}) {
+export function ReplayView({rest, visit}) {
   const [shown, setShown] = useState(null);
   const [speed, setSpeed] = useState(SPEEDS[0]);
   const player = useMemo(() => new FilmPlayer(setShown), []);
   useEffect(() => {
-    player.open(Number(rest) || 0);
+    if (/^\d+$/.test(rest)) player.want(Number(rest));
+  }, [rest, visit]);
+  useEffect(() => {
+    player.open();
     return () => player.close();
   }, []);
-  useEffect(() => {
-    if (/^\d+$/.test(rest) && shown?.film && Number(rest) !== player.shown.at) player.go(Number(rest));
-  }, [rest]);
   useEffect(() => {
     if (shown?.film) history.replaceState(null, "", `#/replay/${shown.at}`);
   }, [shown?.at, Boolean(shown?.film)]);
@@ -187,7 +187,7 @@ function Agents({shown, player}) {
   return html`<section class="states">
     <p><label>Agents with <input type="search" value=${wanted} onInput=${(event) => setWanted(event.target.value)} /></label></p>
     ${rows === null ? html`<p class="quiet">The recording is not indexed up to here.</p>` : html`<table>
-      <caption>${rows.length} agents${rows.length > MOST_AGENTS ? `, the first ${MOST_AGENTS}` : ""}</caption>
+      <caption>${rows.length === 1 ? "1 agent" : `${rows.length} agents`}${rows.length > MOST_AGENTS ? `, the first ${MOST_AGENTS}` : ""}</caption>
       <thead><tr><th scope="col">Agent</th><th scope="col">Messages</th><th scope="col">Busy with</th><th scope="col">Made</th></tr></thead>
       <tbody>${rows.slice(0, MOST_AGENTS).map((row) => html`<tr key=${row.name} class=${row.busy ? "busy" : ""}>
         <th scope="row"><button class="plain" aria-pressed=${row.name === shown.agent}

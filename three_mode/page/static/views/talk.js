@@ -26,7 +26,7 @@ export function TalkView({rest}) {
     };
   }, []);
   useEffect(() => {
-    if (about) talk.begin(about.keeps_talks);
+    if (about) talk.begin(about.keeps_talks, about.lists_talks);
   }, [about]);
   useEffect(() => {
     if (rest) talk.set({model: rest});
@@ -161,7 +161,7 @@ function Raw() {
   </details>`;
 }
 
-// Conversations that the endpoint keeps, of those that this browser began.
+// Conversations that the endpoint keeps: all of them where it lists them, else those that this browser began.
 function Kept() {
   const button = (name, act, off = false) => html`
     <button type="button" disabled=${talk.busy || off} onClick=${act}>${name}</button>`;
@@ -172,5 +172,6 @@ function Kept() {
     <ul>${talk.known.map((each) => html`<li key=${each.id} aria-current=${each.id === talk.conversation ? "true" : null}>
       ${button(each.title || "(nothing said yet)", () => talk.open(each.id, each.model))}
       ${button("Delete", () => talk.remove(each.id))}</li>`)}</ul>
+    ${talk.more ? html`<p class="quiet">Only the latest are listed.</p>` : null}
   </section>`;
 }

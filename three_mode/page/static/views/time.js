@@ -4,11 +4,13 @@ import {html, useEffect, useState} from "../lib/ui.js";
 import {ask, link} from "../link.js";
 import {useLatest} from "../live.js";
 import {Painting} from "../paint.js";
-import {seconds} from "../words.js";
+import {dollars, seconds} from "../words.js";
 
 const MOST_ROWS = 200;
 const MOST_REQUESTS = 50;
-const COLOURS = {agent: "cell", request: "cell", model: "model", provider: "provider", tool: "tool", wait: "wait"};
+const COLOURS = {agent: "cell", request: "cell", model: "model", provider: "provider", tool: "tool"};
+const KINDS = [["cell", "agents"], ["model", "models"], ["provider", "what computes"]];
+const WAITS = {mailbox: "mailbox", limiter: "limiter", retry: "limiter", network: "network", "model queue": "queue"};
 
 export function TimeView({rest}) {
   const [by, setBy] = useState("time");
@@ -50,7 +52,7 @@ function Requests({told, chosen}) {
     <tbody>${told.requests.slice(0, MOST_REQUESTS).map((each) => html`
       <tr key=${each.id} class=${each.error ? "bad" : ""} aria-current=${each.id === chosen ? "true" : null}>
         <th scope="row"><a href=${`#/time/${encodeURIComponent(each.id)}`}>${each.name} ${each.handler}</a></th>
-        <td>${seconds(each.seconds)}</td><td>${each.turns}</td><td>${each.tokens}</td><td>$${each.cost.toFixed(4)}</td><td>${each.error}</td>
+        <td>${seconds(each.seconds)}</td><td>${each.turns}</td><td>${each.tokens}</td><td>${dollars(each.cost)}</td><td>${each.error}</td>
       </tr>`)}</tbody>
   </table>`;
 }
@@ -70,21 +72,35 @@ export function Request({found, by, chosen, choose}) {
   };
   const draw = (pen, width, height, colour) => {
     paint(pen, width, colour, tree, boxes, chosen);
-    if (by === "time" && tree.deadline) {
-      const whole = Math.max(tree.end, tree.deadline) - tree.begin;
+    if (by === "time" && tree.deadline && tree.deadline <= tree.until) {
       pen.fillStyle = colour("bad");
-      pen.fillRect(Math.min(width - 2, ((tree.deadline - tree.begin) / whole) * width), 0, 2, height);
+      pen.fillRect(Math.min(width - 2, ((tree.deadline - tree.begin) / (tree.until - tree.begin || 1)) * width), 0, 2, height);
     }
   };
   return html`
     <h2>${tree.spans[0].name} ${tree.spans[0].detail} <span class="quiet">${worth(tree.sums[0], by)}${
       tree.deadline ? ` · deadline after ${seconds(tree.deadline - tree.begin)}` : ""}</span></h2>
+    ${by === "time" ? html`<${Legend} tree=${tree} />` : null}
     <div class="flame"><${Painting} draw=${draw} shown=${[tree, boxes, chosen, by]} class="flame" height=${heightOf(boxes)} tabindex="0" role="img"
       aria-label=${`Flame graph by ${by}: arrow keys choose; the table below has the same`} onKeyDown=${press} onClick=${point} /></div>
     <p class="chosen" role="status">${span.name} ${span.detail}: ${worth(tree.sums[chosen] ?? tree.sums[0], by)}, of its own ${worth(tree.sums[chosen] ?? tree.sums[0], by, true)}${
       span.open ? ", has not ended" : ""}${span.good === false ? ", failed" : ""}
       ${span.place != null ? html` · <a href=${`#/replay/${span.place}`}>in the recording</a>` : null}</p>
     <${SpanTable} tree=${tree} chosen=${chosen} choose=${choose} />`;
+}
+
+// What the colours mean; of each wait, how long something of the request waited for it.
+function Legend({tree}) {
+  const waits = Object.entries(tree.waits ?? {}).sort(([, one], [, other]) => other - one);
+  return html`<p class="legend">${KINDS.map(([colour, title]) => html`<span key=${colour}><i class=${`swatch ${colour}`}></i>${title}</span>`)}
+    ${waits.map(([name, waited]) => html`<span key=${name} class="waited"><i class=${`swatch wait-${WAITS[name] ?? "other"}`}></i>${name} ${seconds(waited)}</span>`)}
+    ${waits.length ? null : html`<span>nothing waited</span>`}
+    ${tree.deadline ? html`<span><i class="swatch bad"></i>${tree.deadline > tree.until ? `deadline ${seconds(tree.deadline - tree.until)} behind the right edge` : "deadline"}</span>` : null}</p>`;
+}
+
+function colourOf(span) {
+  if (span.good === false) return "bad";
+  return span.kind === "wait" ? `wait-${WAITS[span.name] ?? "other"}` : COLOURS[span.kind];
 }
 
 function paint(pen, width, colour, tree, boxes, chosen) {
@@ -94,7 +110,7 @@ function paint(pen, width, colour, tree, boxes, chosen) {
     const span = tree.spans[place];
     const [x, y, wide] = [box.left * width, box.row * ROW, Math.max(box.width && 1, box.width * width - 1)];
     if (!wide) return;
-    pen.fillStyle = span.good === false ? colour("bad") : colour(COLOURS[span.kind]);
+    pen.fillStyle = colour(colourOf(span));
     pen.fillRect(x, y, wide, ROW - 2);
     if (place === chosen) {
       pen.strokeStyle = colour("text");
@@ -133,6 +149,5 @@ function SpanTable({tree, chosen, choose}) {
 function worth(sums, by, own = false) {
   const value = figure(sums, by, own);
   if (by === "time") return seconds(value);
-  if (by === "tokens") return `${value} tokens`;
-  return `$${value.toFixed(4)}`;
+  return by === "tokens" ? `${value} tokens` : dollars(value);
 }
