@@ -16,7 +16,7 @@ async def ready(console: Console) -> None:
     """Wait until llama.cpp is installed, with its progress, if `make demo` has left it compiling."""
     if find_spec("llama_cpp") is not None or not IN_ITS_VENV:
         return
-    console.print("   llama.cpp is still being compiled; this goes on when it is there")
+    console.print("   llama.cpp is not there yet: this goes on when it is compiled")
     process = await asyncio.create_subprocess_exec(sys.executable, str(ROOT / "scripts" / "venv.py"), "demo")
     if await process.wait():
         raise SystemExit(process.returncode)

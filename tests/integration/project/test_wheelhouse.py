@@ -5,17 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def run(*command: str | Path, **environment: str) -> str:
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=110, env=os.environ | environment, cwd="/"
+        list(map(str, command)), capture_output=True, text=True, timeout=280, env=os.environ | environment, cwd="/"
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
 
+@pytest.mark.timeout(600)  # pip makes wheels, and an environment
 def test_a_second_machine_installs_it_without_an_index_and_a_compiler(tmp_path: Path) -> None:
     house, there = tmp_path / "wheelhouse", tmp_path / "there"
     run(sys.executable, ROOT / "scripts" / "wheelhouse.py", "--out", house, "local")
