@@ -83,6 +83,9 @@ class LocalModel:
         if chosen.device != "auto":
             raise BadOption("`device` is for models of hf:; a GGUF model takes `gpu_layers`", field="device")
         path = await asyncio.to_thread(find, name)
+        if chosen.draft:
+            draft = await asyncio.to_thread(find, chosen.draft)
+            chosen = msgspec.structs.replace(chosen, draft=str(draft))
         if chosen.isolated:
             from local_models.isolated import IsolatedBackend
 

@@ -72,6 +72,9 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     step_ms: float = 20.0
     queue: int = 4096  #: waiting calls; one more gets `Overloaded`
     prefix_tokens: int = -1  #: most tokens of finished conversations kept for re-use; -1: what the cache holds
+    #: tokens that are guessed for a call and computed in one step: "auto" as many as pay, "off", or at most so many
+    speculate: int | Literal["auto", "off"] = "auto"
+    draft: str = ""  #: address of a small model with the same vocabulary, which writes ahead for all calls
     chat_template: str = ""  #: Jinja template instead of the one in the file
     cache_mb: int = 0  #: MiB of memory for prompts of finished calls that have no place in the KV cache any more
     cache_dir: str = ""  #: folder in which prompts of finished calls outlive the program; "": none
@@ -99,6 +102,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         _require(self.threads <= 512, "threads", "is at most 512")
         _require(self.gpu_layers == "auto" or self.gpu_layers >= -1, "gpu_layers", 'is a count, -1 for all, or "auto"')
         _require(0 <= self.idle_unload < float("inf"), "idle_unload", "is a number of seconds, or 0 for never")
+        if isinstance(self.speculate, int):
+            _require(1 <= self.speculate <= 16, "speculate", 'is "auto", "off", or between 1 and 16 tokens')
 
     @property
     def cache_bytes(self) -> int:

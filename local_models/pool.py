@@ -16,12 +16,14 @@ import msgspec
 
 from local_models.errors import DeadlineExceeded, LocalModelError, ModelClosed, OutOfMemory, translate_errors
 from local_models.files.catalogue import find
+from local_models.machine import available_bytes
 from local_models.model import LocalModel
 from local_models.options import LoadOptions
 from local_models.replies import Statistics
 from local_models.transformers.address import is_hugging_face
 
 logger = logging.getLogger("local_models")
+SHARE_OF_MEMORY = 0.6  # of what is free when a pool is made, where it has no budget; the rest is for everybody else's
 
 
 @dataclass(slots=True)
@@ -61,22 +63,23 @@ class ModelPool:
     """Models by name under a budget of bytes: `async with pool.use("tiny") as model: ...`.
 
     A model in use is never unloaded; `OutOfMemory` is raised where only such models could make room. `memory_bytes` is
-    the budget for weights and KV caches, `options` are those of every load but of the `models` that have their own, and
+    the budget for weights and KV caches (None: 0.6 of the memory that is free now), `options` are those of every load
+    but of the `models` that have their own. `files` gives names to files of this pool: `{"brain": "brain.gguf"}`.
+
     `unloaded` counts the models that made room, and `rested` those that nobody had used for their `idle_unload`: the
-    next use loads them again, once for all who want them then. `files` gives names to files of this pool:
-    `{"brain": "brain.gguf"}`. A cache grows with its callers where the budget has room for that; no model is unloaded
-    for it.
+    next use loads them again, once for all who want them then. A cache grows with its callers where the budget has room
+    for that; no model is unloaded for it.
     """
 
     def __init__(
         self,
-        memory_bytes: int,
+        memory_bytes: int | None = None,
         options: LoadOptions | None = None,
         *,
         models: Mapping[str, LoadOptions] | None = None,
         files: Mapping[str, str] | None = None,
     ) -> None:
-        self.memory_bytes = memory_bytes
+        self.memory_bytes = memory_bytes or int(available_bytes() * SHARE_OF_MEMORY)
         self.unloaded = self.rested = 0
         self._options = options or LoadOptions()
         self._own = {name.removeprefix("gguf:"): own for name, own in (models or {}).items()}
@@ -112,8 +115,8 @@ class ModelPool:
                 raise answer
         return found
 
-    def _sizes(self, name: str) -> tuple[int, int]:
-        """Returns the bytes of a model and those of its KV cache at load."""
+    def _sizes(self, name: str, idle_bytes: int) -> tuple[int, int]:
+        """Returns the bytes of a model and those of its KV cache at load; `idle_bytes` could be free for it."""
         source = self._source(name)
         if is_hugging_face(source):
             from local_models.transformers.loading import needed_bytes
@@ -124,10 +127,17 @@ class ModelPool:
             from local_models.llama.sizing import machine, plan
 
         summary = known_facts(str(find(source))).summary
-        load_plan = plan(summary, self._options_of(name), machine())
+        here = machine()
+        here = msgspec.structs.replace(here, free_bytes=here.free_bytes + idle_bytes)
         options = self._options_of(name)
-        projector = find(options.projector).stat().st_size if options.projector else 0
-        return summary.file_bytes + options.cache_bytes + projector, load_plan.first_kv_bytes
+        load_plan, beside = plan(summary, options, here), options.cache_bytes
+        if options.draft:
+            draft = known_facts(str(find(options.draft))).summary
+            tokens = load_plan.first_kv_bytes // max(summary.kv_bytes(1, options.kv_type), 1)
+            beside += draft.memory_bytes(tokens, options.kv_type)
+        if options.projector:
+            beside += find(options.projector).stat().st_size
+        return summary.file_bytes + beside, load_plan.first_kv_bytes
 
     def _source(self, name: str) -> str:
         """The file that has this name here, or the name itself."""
@@ -257,7 +267,8 @@ class ModelPool:
             self._require_open()
             entry = self._places.get(name)
             if entry is None:
-                fixed, cache = await asyncio.to_thread(self._sizes, name)
+                idle = sum(there.size for there in self._places.values() if not there.users)
+                fixed, cache = await asyncio.to_thread(self._sizes, name, idle)
                 entry = _PoolEntry(fixed, self._options_of(name).idle_unload)
                 await self._make_room(name, entry, cache)
                 self._places[name] = entry

@@ -112,4 +112,6 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     kept_memory_bytes: int = 0  #: bytes of them in memory, now
     kept_disk_bytes: int = 0  #: bytes of all files in `cache_dir`, when they were last looked at
     kept_refused: int = 0  #: files that were refused and removed
+    proposed_tokens: int = 0  #: tokens that were guessed and put into a step, to be found right or wrong
+    accepted_tokens: int = 0  #: those that were right
     restarts: int = 0  #: starts of a worker process after the first; 0 for an engine in this process

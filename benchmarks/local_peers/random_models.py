@@ -38,6 +38,7 @@ class Shape:
     hidden: int
     vocabulary: int
     context: int = 4096
+    counts: bool = False  # behind each token comes the next one of the vocabulary, at the same cost as any other
 
 
 SHAPES = {
@@ -46,6 +47,7 @@ SHAPES = {
         Shape("random-3m-bpe", "gpt2", 192, 4, 6, 2, 512, 2048),
         Shape("random-3m-spm", "llama", 192, 4, 6, 2, 512, 2048),
         Shape("random-30m-spm", "llama", 512, 8, 8, 2, 1408, 8192),
+        Shape("counting-30m-spm", "llama", 512, 8, 8, 2, 1408, 8192, counts=True),
         Shape("random-30m-bpe", "gpt2", 512, 8, 8, 2, 1408, 8192),
         Shape("random-200m-spm", "llama", 1024, 16, 16, 4, 2816, 16384),
         Shape("random-200m-bpe", "gpt2", 1024, 16, 16, 4, 2816, 16384),
@@ -116,24 +118,27 @@ def make(shape: Shape, path: Path, seed: int = 0) -> None:
 
     ones = np.ones(shape.width, np.float32)
     output = matrix(shape.vocabulary, shape.width)
+    embedded = matrix(shape.vocabulary, shape.width)
+    if shape.counts:  # the layers add nothing to a token, and the output finds the one before it
+        output[1:] = embedded[:-1]
     output[[i for i, kind in enumerate(tokenizer["tokenizer.ggml.token_type"]) if kind in (2, 3)]] = 0
     tensors = {
-        "token_embd.weight": matrix(shape.vocabulary, shape.width),
+        "token_embd.weight": embedded,
         "output_norm.weight": ones,
         "output.weight": output,
     }
-    kv = shape.width // shape.heads * shape.kv_heads
+    kv, added = shape.width // shape.heads * shape.kv_heads, np.float16(0 if shape.counts else 1)
     for layer in range(shape.layers):
         tensors |= {
             f"blk.{layer}.attn_norm.weight": ones,
             f"blk.{layer}.attn_q.weight": matrix(shape.width, shape.width),
             f"blk.{layer}.attn_k.weight": matrix(kv, shape.width),
             f"blk.{layer}.attn_v.weight": matrix(kv, shape.width),
-            f"blk.{layer}.attn_output.weight": matrix(shape.width, shape.width),
+            f"blk.{layer}.attn_output.weight": added * matrix(shape.width, shape.width),
             f"blk.{layer}.ffn_norm.weight": ones,
             f"blk.{layer}.ffn_gate.weight": matrix(shape.hidden, shape.width),
             f"blk.{layer}.ffn_up.weight": matrix(shape.hidden, shape.width),
-            f"blk.{layer}.ffn_down.weight": matrix(shape.width, shape.hidden),
+            f"blk.{layer}.ffn_down.weight": added * matrix(shape.width, shape.hidden),
         }
     metadata = {
         "general.architecture": "llama",

@@ -55,9 +55,10 @@ def fill_batch(context: Context, step: StepPlan) -> tuple[list[int], list[Filler
     """Puts a step's rows into the batch.
 
     Returns the places to sample from, in the order of the rows that sample, and the fillers that are in the batch too.
+    A row with proposed tokens has a place more for each of them.
     """
     rows = step.rows
-    if step.tokens == len(rows):  # a token each, as in most steps
+    if step.tokens == len(rows) and not step.proposed:  # a token each, as in most steps
         slots = [row.call.slot for row in rows]
         found = fillers(context, slots)
         places: Any = place_fillers(context, slots, found) if found else slice(len(rows))
@@ -69,14 +70,17 @@ def fill_batch(context: Context, step: StepPlan) -> tuple[list[int], list[Filler
         return list(compress(places if found else range(len(rows)), samples)), found
     tokens: list[int] = []
     positions: list[int] = []
-    slots, last = [], []
+    slots = []
+    last: list[int] = []
     for row in rows:
         call, start, count = row.call, row.start, row.count
         tokens += call.tokens[start : start + count]
         positions += range(start - call.lag, start - call.lag + count)
-        slots += [call.slot] * count
+        slots += [call.slot] * (count + len(row.proposed))
         if row.samples:
-            last.append(len(tokens) - 1)
+            last += range(len(tokens) - 1, len(tokens) + len(row.proposed))
+            tokens += row.proposed
+            positions += range(start + count, start + count + len(row.proposed))
     count = len(tokens)
     context.tokens[:count] = tokens
     context.positions[:count] = positions

@@ -43,6 +43,7 @@ from local_models.scheduling.scheduler import (
     SchedulerLimits,
     StepPlan,
 )
+from local_models.speculation import Speculation
 
 logger = logging.getLogger("local_models")
 STATE_SECONDS = 0.05  # longest wait for a kept state between two looks at deadlines
@@ -79,7 +80,8 @@ class Engine:
 
     `threads` are those that compute while event loops of the program need a core, and while they do not; None: those of
     the context. `growth` makes the context wider when that is needed; None: it stays as it is. `kept` keeps prompts
-    outside the context; None: nothing does.
+    outside the context; None: nothing does. `speculation` proposes the next tokens of calls; None: each step writes a
+    token for each call.
 
     `command`, `submit`, `cancel`, `job`, `close` and `join` may be called from any thread. `save`, `restore`,
     `adapters` and `statistics` run on the engine's thread, as commands.
@@ -95,6 +97,7 @@ class Engine:
         threads: tuple[int, int] | None = None,
         growth: Growth | None = None,
         kept: KeptPrompts | None = None,
+        speculation: Speculation | None = None,
     ) -> None:
         self.weights, self.context, self.limits = weights, context, limits
         self.scheduler = Scheduler(limits)
@@ -104,6 +107,7 @@ class Engine:
         self.keeping = Keeping(kept, step_seconds, self.command) if kept is not None else None
         if self.keeping is not None:
             self.scheduler.restorable = self.keeping.restorable
+        self._speculation = speculation
         self._adapters: Sequence[tuple[int, float]] = ()
         self._pace = PrefillPace(step_seconds, limits.batch)
         few, most = threads or (context.shape.threads, context.shape.threads)
@@ -255,6 +259,8 @@ class Engine:
         if self.keeping is not None:
             self.keeping.close(self.context, self.scheduler, save=isinstance(reason, ModelClosed))
         self.context.close()
+        if self._speculation is not None:
+            self._speculation.close()
         with self._lock:
             self._has_ended = True
         for run in self._on_end:
@@ -300,6 +306,7 @@ class Engine:
             room=min(options.max_tokens, self.limits.slot_tokens - len(ticket.tokens)),
             agent=options.agent,
             priority=options.priority,
+            seeded=options.seed is not None,
         )
         try:
             if ticket.sampler is None and not ticket.sampling.plain_greedy:
@@ -388,15 +395,24 @@ class Engine:
                 row.call.lag = lag_at(self._images.get(row.call, ()), row.start)
         if pictured is not None and not self._decode_image(step, *pictured):
             return
+        speculation = self._speculation if not self._images else None  # what stands for images is no token
+        if speculation is not None and (spare := self.scheduler.spare(step)) > 0:
+            speculation.propose(step, spare, self.context.threads)
         last, fillers = fill_batch(self.context, step)
         decoding = time.perf_counter()
         if decoding >= self._next_look:
             self._look_at_loops(decoding)
-        code = self.context.decode(step.tokens + len(fillers))
+        code = self.context.decode(step.tokens + step.proposed + len(fillers))
+        if code == 1 and speculation is not None and step.proposed:  # no room for what may be wrong
+            speculation.withdraw(step)
+            last, fillers = fill_batch(self.context, step)
+            code = self.context.decode(step.tokens + len(fillers))
         decoded = time.perf_counter()
         drop_fillers(self.context, fillers)
+        if speculation is not None:
+            speculation.record_step(step, decoded - decoding)
         if code == 0:
-            sampled = [row.call for row in step.rows if row.samples]
+            sampled = [row for row in step.rows if row.samples]
             self.scheduler.commit(step)
             if sampled:
                 self._sample_tokens(sampled, last)
@@ -406,14 +422,18 @@ class Engine:
                 self._finish(self._tickets[call], "length")
         else:
             raise EngineFailed(f"llama_decode failed with {code}")
-        if pictured is None:
+        if pictured is None and not step.proposed:
             self._pace.record_step(writers + step.riders, step.reads, decoded - decoding)
-            if self.keeping is not None:
-                self.keeping.record_step(step, decoded - decoding)
+        if pictured is None and self.keeping is not None:
+            self.keeping.record_step(step, decoded - decoding)
         totals = self.totals
         totals.steps += 1
+        totals.proposed_tokens += step.proposed
         totals.decode_seconds += decoded - decoding
-        totals.engine_seconds += time.perf_counter() - started - (decoded - decoding)
+        beside = time.perf_counter() - started - (decoded - decoding)
+        totals.engine_seconds += beside
+        if speculation is not None:
+            speculation.record_look(step, beside)
         if code == 0 and not self._jobs and self._commands.empty():
             self._run_stretch(step)
 
@@ -456,7 +476,11 @@ class Engine:
         scheduler, long = self.scheduler, self._long
         needed, length = scheduler.running + scheduler.waiting + len(long), long.needed()
         displaced = scheduler.counts.displaced
-        growth.consider(scheduler.limits.slots, needed, displaced, self._offer, length, self._go_on_as_it_is)
+        slots = scheduler.limits.slots
+        growth.consider(slots, needed, displaced, self._offer, length, self._go_on_as_it_is)
+        if needed > slots and not length and growth.may_shorten(slots):
+            longest = max(self._long.length(ticket, call) for call, ticket in self._tickets.items())
+            growth.shorten(slots, needed, longest, self._offer, self._go_on_as_it_is)
         if growth.making:
             self.context.use_threads(self._few)
 
@@ -485,12 +509,16 @@ class Engine:
             elif waits and self._lacks_length(self._long.length(ticket, call)):
                 self._wait_for_length(ticket)
             else:
-                call.room = min(self._long.most(ticket), self.limits.slot_tokens - call.prompt)
+                call.room = self._room_of(ticket, call)
                 if call.written >= call.room:
                     self._finish(ticket, "length")
                 else:
                     self._tickets[call] = ticket
                     self.scheduler.resume(call)
+
+    def _room_of(self, ticket: Ticket, call: ScheduledCall) -> int:
+        """Returns the most tokens that a call may write in a sequence as long as they are now."""
+        return min(self._long.most(ticket), self.limits.slot_tokens - call.prompt)
 
     def _offer(self, wider: Context) -> None:
         """Takes a wider context from the thread that made it; raises the error of `require_open`."""
@@ -505,11 +533,17 @@ class Engine:
             wider.close()
             return
         narrow, slots, growth = self.context, self.scheduler.limits.slots, self._growth
+        if any(len(call.tokens) >= wider.sequence_tokens for call in self._tickets):  # longer since it was begun
+            wider.close()
+            if growth is not None:
+                growth.put_off()
+            return
         try:
             if self._adapters:
                 wider.adapters(self._adapters)
             wider.use_threads(self._threads.threads if self._threads is not None else narrow.threads)
-            stay = range(min(slots, wider.shape.sequences))
+            self.scheduler.evict_longer(wider.sequence_tokens)
+            stay = [slot for slot in range(min(slots, wider.shape.sequences)) if self.scheduler.holds(slot)]
             taken = all(wider.take_over(narrow, slot) for slot in stay if narrow.length(slot))
         except LocalModelError as error:
             wider.close()
@@ -528,6 +562,8 @@ class Engine:
         narrow.close()
         self.scheduler.reshape(wider.shape.sequences, min(wider.sequence_tokens, self._long.longest))
         self.limits = self.scheduler.limits
+        for call, ticket in self._tickets.items():
+            call.room = self._room_of(ticket, call)
         if growth is not None:
             growth.adopted()
         self._resume_long(waits=True)
@@ -535,6 +571,8 @@ class Engine:
     def _run_stretch(self, step: StepPlan) -> None:
         """Repeats a step while the scheduler is sure to plan the same and no command waits."""
         most_steps = self.scheduler.steady(step)
+        if self._speculation is not None and not self._images:
+            most_steps = min(most_steps, self._speculation.rest)
         if not most_steps:
             return
         started = time.perf_counter()
@@ -561,6 +599,8 @@ class Engine:
             self._pace.record_step(count, (), taken)
             now = time.perf_counter()
             self._handover.flush_unless_soon(now, now - before)
+        if self._speculation is not None and stretch.steps:
+            self._speculation.record_stretch(step, decoding / stretch.steps)
         self.scheduler.repeat(step, stretch.steps, stretch.written())
         for at, ticket in enumerate(tickets):
             end = stretch.ends.get(at)
@@ -574,15 +614,30 @@ class Engine:
         totals.decode_seconds += decoding
         totals.engine_seconds += time.perf_counter() - started - decoding
 
-    def _sample_tokens(self, sampled: list[ScheduledCall], places: list[int]) -> None:
-        """Samples a token for each call whose text is computed to its end, and adds it to the text."""
-        logits = self.context.logits(len(sampled))
-        any_greedy = any(self._tickets[call].sampler is None for call in sampled)
+    def _sample_tokens(self, sampled: list[Row], places: list[int]) -> None:
+        """Samples tokens for each call whose text is computed to its end, and adds them to the text."""
+        logits = self.context.logits(len(places))
+        any_greedy = any(self._tickets[row.call].sampler is None for row in sampled)
         likeliest: list[int] = logits.argmax(axis=1).tolist() if any_greedy else []
-        ends, write = self.weights.ends, self.scheduler.write
-        now = time.monotonic()
-        for index, call in enumerate(sampled):
-            ticket = self._tickets[call]
+        now, at = time.monotonic(), 0
+        for row in sampled:
+            slot, proposed = row.call.slot, row.proposed
+            self._sample_row(row, at, places, logits, likeliest, now)
+            at += 1 + len(proposed)
+            if proposed and not self.context.keep(slot, row.call.computed):  # what was not accepted
+                raise EngineFailed("this model cannot forget a part of a text", hint='load it with speculate="off"')
+
+    def _sample_row(
+        self, row: Row, at: int, places: list[int], logits: Floats, likeliest: list[int], now: float
+    ) -> None:
+        """Samples a token of one call, and one more behind each proposed token that is what was sampled for its place.
+
+        Each token is sampled by the call's own sampler, in order, from the scores behind exactly the tokens that the
+        call has: with seed, penalties and grammar it is the same token as without any proposals.
+        """
+        call, ends = row.call, self.weights.ends
+        ticket = self._tickets[call]
+        for index, proposed in enumerate((*row.proposed, -1), at):
             try:
                 token = (
                     likeliest[index]
@@ -591,15 +646,15 @@ class Engine:
                 )
             except LocalModelError as error:
                 self._fail(ticket, error)
-                continue
+                return
             if not ticket.first_token:
                 ticket.first_token = now
                 self._handover.begins()
                 self.totals.reused_tokens += call.reused
             if token in ends:
                 self._finish(ticket, "stop")
-                continue
-            write(call, token)
+                return
+            self.scheduler.write(call, token)
             last = call.written >= call.room
             if ticket.whole_only:  # no reader of pieces: the text is made at the end
                 finish: Finish | None = "length" if last else None
@@ -607,6 +662,11 @@ class Engine:
                 finish = self._add_piece(ticket, token, logits[index], last)
             if finish is not None:
                 self._finish(ticket, finish)
+                return
+            if token != proposed:
+                return
+            self.scheduler.accept(call)
+            self.totals.accepted_tokens += 1
 
     def _add_piece(self, ticket: Ticket, token: int, logits: Floats, last: bool) -> Finish | None:
         """Adds the piece of a token to the handover, or holds it for the last one; returns how the call ends, if so."""
@@ -656,12 +716,15 @@ class Engine:
 
     def _drop(self, ticket: Ticket) -> None:
         call = ticket.call
-        pictured = self._images.pop(call, None) if call is not None else None
-        if call is not None and self._tickets.pop(call, None) is not None:
-            slot = call.slot
-            self.scheduler.finish(call)
-            if self.keeping is not None and slot >= 0 and pictured is None:
-                self.keeping.ended(call, slot)
+        if call is not None:
+            pictured = self._images.pop(call, None)
+            if self._speculation is not None:
+                self._speculation.forget(call)
+            if self._tickets.pop(call, None) is not None:
+                slot = call.slot
+                self.scheduler.finish(call)
+                if self.keeping is not None and slot >= 0 and pictured is None:
+                    self.keeping.ended(call, slot)
         self._mark_ended(ticket)
 
     def _mark_ended(self, ticket: Ticket) -> None:
@@ -720,6 +783,8 @@ class Engine:
             "prompt_tokens": totals.prompt_tokens,
             "reused_tokens": totals.reused_tokens,
             "completion_tokens": totals.completion_tokens,
+            "proposed_tokens": totals.proposed_tokens,
+            "accepted_tokens": totals.accepted_tokens,
             "steps": totals.steps,
             "decode_seconds": totals.decode_seconds,
             "engine_seconds": totals.engine_seconds,

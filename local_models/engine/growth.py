@@ -5,7 +5,8 @@ To clear the KV cache takes half a second a GiB, and most programs have one call
 loaded with few and short sequences. It gets more once calls wait for one, or once the text of a finished call had to go
 for another call; and longer ones, of twice the length, once a call needs them. How many there may be is measured when
 they are first needed, on the engine's thread, unless this machine has measured the file before. Longer sequences are
-fewer, where the memory that is meant for the cache would not do. Memory is claimed before it is taken: for a moment
+fewer, where the memory that is meant for the cache would not do; they get shorter again where calls wait for a place
+and none of them needs so much. Memory is claimed before it is taken: for a moment
 both caches are there. A claim that is refused is made again later.
 """
 
@@ -25,6 +26,7 @@ from local_models.machine import available_bytes
 
 logger = logging.getLogger("local_models")
 CLAIM_AGAIN = 5.0  # seconds between a claim of memory that was refused and the next
+SHORTEN_AGAIN = 5.0  # seconds between two changes of the length, where the second one makes it shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,10 @@ class Room:
 
 
 class Growth:
-    """Decides when a context gets wider, and makes the wider one.
+    """Decides when another context is needed, with more or longer sequences, and makes it.
 
-    All but the making is on the engine's thread. One context is made at a time: until it is `adopted` or `declined`
-    there is no other. Where there is no memory for it, the present context stays.
+    All but the making is on the engine's thread. One context is made at a time: until it is `adopted`, `put_off` or
+    `declined` there is no other. Where there is no memory for it, the present context stays.
     """
 
     def __init__(self, weights: Weights, room: Room) -> None:
@@ -54,7 +56,9 @@ class Growth:
         self._displaced = 0
         self._slots = self._count = 0  # sequences of the present context, and of the one that is made
         self._length = room.shape.tokens // room.shape.sequences  # tokens of a sequence of the present context
-        self._longer = self._length  # the same of the context that is made
+        self._next_length = self._length  # the same of the one that is made
+        self._first = self._length  # the same at load
+        self._shortens_again = 0.0  # time from which on sequences may get shorter
         self._claims_again = 0.0  # time of the next claim, after one that was refused
         self.longest = room.longest or self._length
         """Tokens that a sequence may have."""
@@ -89,6 +93,25 @@ class Growth:
         """Whether sequences may get longer, as far as is known now."""
         return self._length < self.longest and time.monotonic() >= self._claims_again
 
+    def may_shorten(self, slots: int) -> bool:
+        """Whether shorter sequences could be more than the `slots` that there are."""
+        possible = self._thread is None and not self._room.fixed and slots < self._most_of(self._first)
+        return possible and self._length > self._first and time.monotonic() >= self._shortens_again
+
+    def shorten(
+        self, slots: int, needed: int, length: int, adopt: Callable[[Context], None], refused: Callable[[], None]
+    ) -> None:
+        """Begins to make a context with more and shorter sequences, of at least `length` tokens, for the calls that
+        wait."""
+        self._shortens_again = time.monotonic() + SHORTEN_AGAIN
+        shorter = self._first
+        while shorter < length:
+            shorter = min(2 * shorter, self.longest)
+        most = self._most_of(shorter)
+        if shorter < self._length and most > slots:
+            self._next_length = shorter
+            self._begin(slots, min(needed, most), adopt, refused)
+
     def _most_of(self, length: int) -> int:
         """The most sequences of a length."""
         if self._room.fixed:
@@ -100,7 +123,7 @@ class Growth:
         longer = self._length
         while longer < min(length, self.longest):
             longer = min(2 * longer, self.longest)
-        self._longer = longer
+        self._next_length = longer
         self._begin(slots, min(slots, self._most_of(longer)), adopt, refused)
 
     def _widen(
@@ -132,7 +155,7 @@ class Growth:
         self._thread.start()
 
     def _make(self, adopt: Callable[[Context], None], refused: Callable[[], None]) -> None:
-        count, tokens = self._count, self._count * self._longer
+        count, tokens = self._count, self._count * self._next_length
         more = tokens * self._room.token_bytes
         if more > available_bytes() or not self._claim(self._slots * self._length + tokens):
             self._wait_for_room(more)
@@ -163,9 +186,9 @@ class Growth:
                 self._length,
                 more >> 20,
                 self._count,
-                self._longer,
+                self._next_length,
             )
-        self._longer = self._length
+        self._next_length = self._length
         self._claims_again = time.monotonic() + CLAIM_AGAIN
         self._thread = None
 
@@ -177,8 +200,16 @@ class Growth:
 
     def adopted(self) -> None:
         """Lets the context grow again later. The one before is closed by now."""
-        self._length = self._longer
+        if self._next_length != self._length:
+            self._shortens_again = time.monotonic() + SHORTEN_AGAIN
+        self._length = self._next_length
         self._claim(self._count * self._length)
+        self._thread = None
+
+    def put_off(self) -> None:
+        """Notes that the other context is not wanted any more, and is closed: another one may be made later."""
+        self._next_length = self._length
+        self._claim(self._slots * self._length)
         self._thread = None
 
     def declined(self) -> None:

@@ -30,10 +30,10 @@ from local_models.engine.loop_side import DirectPost, LoopSide
 from local_models.engine.tickets import Ticket
 from local_models.errors import BadGrammar, BadOption, EngineFailed, LocalModelError, PromptTooLong
 from local_models.kept.prompts import KeptOptions, KeptPrompts
-from local_models.llama import Context, ContextShape, Sampler, Sampling
+from local_models.llama import Context, ContextShape, Sampler, Sampling, Weights
 from local_models.llama.identity import model_key
 from local_models.llama.memory import release_free_memory
-from local_models.llama.opening import OpenedModel
+from local_models.llama.opening import OpenedModel, open_model
 from local_models.llama.pairs import RerankPairs
 from local_models.llama.projector import Projector
 from local_models.llama.widths import NOT_MEASURED, known_width
@@ -44,6 +44,7 @@ from local_models.prompts.pictures import MARK
 from local_models.prompts.preparing import prepare
 from local_models.replies import Statistics
 from local_models.scheduling.scheduler import SchedulerLimits
+from local_models.speculation import Layout, Speculation
 
 logger = logging.getLogger("local_models")
 T = TypeVar("T")
@@ -72,6 +73,42 @@ def sampling_of(options: Generate, grammar: str, opens: Opening | None, shown: d
         bias={int(token): value for token, value in options.logit_bias.items()},
         least=_FOR_EVER if options.ignore_eos else options.min_tokens,
     )
+
+
+def _can_speculate(weights: Weights, options: LoadOptions) -> bool:
+    """Whether tokens may be proposed: not where the model cannot forget a part of a text."""
+    return options.speculate != "off" and not weights.recurrent and not weights.sliding_window
+
+
+def _speculation(
+    weights: Weights, context: Context, options: LoadOptions, draft_weights: Weights | None
+) -> Speculation | None:
+    if not _can_speculate(weights, options):
+        return None
+    draft = None
+    if draft_weights is not None:
+        from local_models.speculation.draft import DraftModel
+
+        draft = DraftModel(draft_weights, context.shape)
+    layout = Layout(unified=context.shape.unified, gap=context.most_fillers)
+    fixed = options.speculate if isinstance(options.speculate, int) else 0
+    return Speculation(layout, weights.ends, fixed, draft)
+
+
+def _open_draft(weights: Weights, options: LoadOptions) -> Weights | None:
+    """Loads the draft model, where there is one; raises `BadOption` where it does not fit."""
+    if not options.draft or not _can_speculate(weights, options):
+        return None
+    from local_models.speculation.draft import check_vocabulary
+
+    own = LoadOptions(context=options.context, gpu_layers=options.gpu_layers, sequences=1, mmap=options.mmap)
+    opened = open_model(options.draft, own, own_process=False)
+    try:
+        check_vocabulary(weights, opened.weights)
+    except BaseException:
+        opened.weights.close()
+        raise
+    return opened.weights
 
 
 def _is_sound(grammar: str) -> bool:
@@ -108,6 +145,7 @@ class InProcessBackend:
         self._pairs = RerankPairs(self._weights, self.summary.rerank_template)
         self._loop_sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
         self._loop_sides = weakref.WeakKeyDictionary()
+        self._draft_weights: Weights | None = None
         context: Context | None = None
         self._projector: Projector | None = None
         kept: KeptPrompts | None = None
@@ -115,6 +153,7 @@ class InProcessBackend:
             if options.projector:
                 threads, gpu = load_plan.threads, load_plan.gpu_layers != 0
                 self._projector = Projector(self._weights, options.projector, threads=threads, gpu=gpu)
+            self._draft_weights = _open_draft(self._weights, options)
             shape, self._growth = load_plan.shape, None
             self._width = (shape.sequences, "configured")
             widest = msgspec.structs.replace(shape, threads=load_plan.most_threads)
@@ -148,6 +187,7 @@ class InProcessBackend:
                 (load_plan.threads, load_plan.most_threads),
                 self._growth,
                 kept,
+                _speculation(self._weights, context, options, self._draft_weights),
             )
             if options.lora:
                 self._engine.adapters([(self._adapter(lora.path), lora.scale) for lora in options.lora])
@@ -158,6 +198,8 @@ class InProcessBackend:
                 self._projector.close()
             if kept is not None:
                 kept.close()
+            if self._draft_weights is not None:
+                self._draft_weights.close()
             self._weights.close()
             raise
         weights = self._weights
@@ -581,10 +623,10 @@ class InProcessBackend:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the weights and the KV cache."""
+        """Bytes of the weights, of those of a draft model and a projector, and of the KV cache."""
         shape = self._engine.context.shape
-        more = self._projector.size_bytes if self._projector is not None else 0
-        return self._weights.size_bytes + self.summary.kv_bytes(shape.tokens, shape.kv_type) + more
+        others = sum(each.size_bytes for each in (self._projector, self._draft_weights) if each is not None)
+        return self._weights.size_bytes + self.summary.kv_bytes(shape.tokens, shape.kv_type) + others
 
     # --- end ---
 
@@ -620,6 +662,8 @@ class InProcessBackend:
                 embedder.close()
             if self._projector is not None:
                 self._projector.close()
+            if self._draft_weights is not None:
+                self._draft_weights.close()
             self._weights.close()
             release_free_memory()
             self._closed.set()

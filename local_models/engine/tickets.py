@@ -84,6 +84,8 @@ class Totals:
     prompt_tokens: int = 0
     reused_tokens: int = 0
     completion_tokens: int = 0
+    proposed_tokens: int = 0
+    accepted_tokens: int = 0
     steps: int = 0
     decode_seconds: float = 0.0
     engine_seconds: float = 0.0

@@ -51,7 +51,7 @@ def open_model(path: str, options: LoadOptions, *, own_process: bool) -> OpenedM
     """Checks a file, unless that was done before, and loads its weights. Whoever gets them closes them."""
     library()  # a missing engine is reported before a lack of memory
     key = _key(path)
-    facts = _facts(path, key)
+    facts = _kept(path, key) or _checked(path)
     load_plan = plan(facts.summary, options, machine(), own_process=own_process)
     weights = Weights(path, gpu_layers=load_plan.gpu_layers, mmap=options.mmap, special=facts.special)
     if key and weights.special != facts.special and key == _key(path):
@@ -60,14 +60,21 @@ def open_model(path: str, options: LoadOptions, *, own_process: bool) -> OpenedM
 
 
 def known_facts(path: str) -> FileFacts:
-    """Returns the facts of a file, which is checked unless that was done before."""
-    return _facts(path, _key(path))
+    """Returns the facts of a file, which is checked unless that was done before: a load after this does not again."""
+    key = _key(path)
+    kept = _kept(path, key)
+    if kept is not None:
+        return kept
+    facts = _checked(path)
+    if key and key == _key(path):
+        _keep(key, facts)
+    return facts
 
 
-def _facts(path: str, key: str) -> FileFacts:
+def _kept(path: str, key: str) -> FileFacts | None:
     kept = read_result(_kept_file(key), FileFacts) if key else None
     if kept is None:
-        return _checked(path)
+        return None
     return msgspec.structs.replace(kept, summary=msgspec.structs.replace(kept.summary, path=path))
 
 

@@ -113,7 +113,7 @@ def _choose_context(summary: Summary, options: LoadOptions, fits: int, possible:
         # llama.cpp computes a sequence that may be long with other factors, from its beginning
         wanted, why = LONG_CONTEXT, f"beyond it this model reads short texts worse; it was trained for {trained}"
     count = options.sequences or 1
-    allowed = max(fits // count, min(possible // count, LONG_CONTEXT), LEAST_CONTEXT)
+    allowed = max(min(max(fits // count, LONG_CONTEXT), possible // count), LEAST_CONTEXT)
     if allowed >= wanted:
         return -(-wanted // 256) * 256, why
     return allowed // 256 * 256, f"what the memory has room for; the model was trained for {trained}"

@@ -74,6 +74,7 @@ class ScheduledCall:
     leader: "ScheduledCall | None" = None  # running call that reads the beginning which this call waits to copy
     share: int = 0  # tokens of that beginning
     lag: int = 0  # positions that it takes less than tokens so far, as rows of images may share one; set by the engine
+    seeded: bool = False  # a seed was given: while it runs alone, it is answered the same each time
     restoring: int = 0  # tokens that are being restored from outside the KV cache, for which the call waits
 
     @property
@@ -105,11 +106,16 @@ class Keep:
 
 @dataclass(slots=True)  # not frozen: that takes three times as long to make, and there is a row for each token
 class Row:
-    """Tokens of one call in a step: `count` of them from position `start`."""
+    """Tokens of one call in a step: `count` of them from position `start`, then those that are `proposed`.
+
+    Proposed tokens are a guess at what the call writes next. They are computed too, so that each may be found right or
+    wrong, and belong to the call once the engine has `accept`ed them.
+    """
 
     call: ScheduledCall
     start: int
     count: int
+    proposed: Sequence[int] = ()
 
     @property
     def samples(self) -> bool:
@@ -126,6 +132,7 @@ class StepPlan:
     reads: list[tuple[int, int]] = field(default_factory=list)  # position and count of the tokens of each reader
     riders: int = 0  # readers of a token each, which is computed together with those of the writers
     tokens: int = 0
+    proposed: int = 0  # tokens that are proposed in all rows, besides `tokens`
     seated: list[ScheduledCall] = field(default_factory=list)  # calls that were admitted for this step
     full: list[ScheduledCall] = field(default_factory=list)  # calls that must end: they fill the KV cache alone
 
@@ -286,6 +293,17 @@ class Scheduler:
         self._edits = [edit for edit in self._edits if _slot_edited(edit) < slots]
         self.limits = replace(before, slots=slots, slot_tokens=slot_tokens, pool_tokens=slots * slot_tokens)
         self._idle |= dict.fromkeys(range(before.slots, slots), 0)
+
+    def evict_longer(self, tokens: int) -> None:
+        """Drops the kept texts that have more than so many tokens."""
+        for slot, kept in self._idle.items():
+            if kept > tokens:
+                self.counts.evicted_tokens += kept
+                self._clear_slot(slot)
+
+    def holds(self, slot: int) -> bool:
+        """Whether a slot has computed tokens."""
+        return self._computed_tokens(slot) > 0
 
     def resume(self, call: ScheduledCall) -> None:
         """Adds a call again that `finish` took out before its end: it goes on where it was. The queue takes it."""
@@ -669,6 +687,22 @@ class Scheduler:
                 self._cells.grow(row.call.slot, row.count)
             if row.count > 1 or not row.call.written:
                 self._charge(row.call, row.count)
+
+    def spare(self, step: StepPlan) -> int:
+        """Returns how many tokens may be proposed in a step where all running calls write; 0 in another."""
+        if len(step.rows) != len(self._running) or step.tokens != len(step.rows) or step.riders or step.full:
+            return 0
+        room = self.limits.batch - step.tokens
+        return min(room, self._free_cells() - step.tokens) if self.limits.unified else room
+
+    def accept(self, call: ScheduledCall) -> None:
+        """Records that a proposed token is the one that was written: it is in the KV cache already.
+
+        Each is accepted behind its `write`. The caller takes those that were not accepted out of the KV cache.
+        """
+        call.computed += 1
+        if self.limits.unified:
+            self._cells.grow(call.slot, 1)
 
     def steady(self, step: StepPlan) -> int:
         """Returns how many steps after a committed and written step are sure to be alike: the same calls, a token each.

@@ -43,13 +43,20 @@ def translate_torch(action: str) -> Iterator[None]:
     except LocalModelError:
         raise
     except (MemoryError, torch.OutOfMemoryError) as error:
-        raise OutOfMemory(f"out of memory: cannot {action}", hint="choose a smaller `context`") from error
+        raise OutOfMemory(f"out of memory: cannot {action}", hint=_less(action)) from error
     except RuntimeError as error:
         if "allocate memory" in str(error):  # PyTorch's allocator of the CPU has no class of error of its own
-            raise OutOfMemory(f"out of memory: cannot {action}", hint="choose a smaller `context`") from error
+            raise OutOfMemory(f"out of memory: cannot {action}", hint=_less(action)) from error
         raise EngineFailed(f"cannot {action}: {_first_line(error)}") from error
     except Exception as error:  # an architecture's own code, of which anything may come
         raise EngineFailed(f"cannot {action}: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def _less(action: str) -> str:
+    """Says what takes less memory: weights do not depend on a context."""
+    if action.startswith("load "):
+        return "choose a smaller model, or end other programs"
+    return "shorten the prompt, or load the model with a smaller `context` or fewer `sequences`"
 
 
 def _first_line(error: BaseException) -> str:

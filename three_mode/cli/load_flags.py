@@ -61,7 +61,8 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
         if kind is bool:
             how["action"] = argparse.BooleanOptionalAction
         else:
-            how["metavar"] = _METAVARS.get(name, "|".join(get_args(kind)) if get_origin(kind) is Literal else "N")
+            choices = "|".join(get_args(kind)) if get_origin(kind) is Literal else ""
+            how["metavar"] = _METAVARS.get(name) or choices or ("TEXT" if kind is str else "N")
             if name == "lora":
                 how["action"] = "append"
         group.add_argument(_flag(name), **how)

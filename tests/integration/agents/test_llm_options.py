@@ -185,8 +185,9 @@ def test_all_options_come_back_as_they_went(tmp_path: Path) -> None:
         config=tmp_path / "c.toml",
         detection_order=("openai",),
         defaults=RequestDefaults(stop=("x",)),
-        local=LoadOptions(context=64, lora=(Lora(path="x.gguf"),), gpu_layers=3),
+        local=LoadOptions(context=64, lora=(Lora(path="/models/x.gguf"),), gpu_layers=3),
         models={"tiny": LoadOptions(threads=1)},
+        local_memory_bytes=1 << 30,
         files={"brain": "/models/brain.gguf"},
         transport=PoolOptions(trust_env=False, limits=Limits(header_bytes=1000)),
     )
@@ -200,7 +201,7 @@ def test_all_options_come_back_as_they_went(tmp_path: Path) -> None:
     found, same = read(written(given, policies))
     assert found.accounts == given.accounts
     assert found.config == str(tmp_path / "c.toml")
-    for name in ("detection_order", "defaults", "local", "models", "files", "transport"):
+    for name in ("detection_order", "defaults", "local", "models", "local_memory_bytes", "files", "transport"):
         assert getattr(found, name) == getattr(given, name), name
     assert same is not None
     assert same.cache == CacheOptions(path=str(tmp_path / "x.db"))

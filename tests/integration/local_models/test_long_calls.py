@@ -1,6 +1,7 @@
 """Sequences get longer once a call needs that: what it writes does not change, and nobody waits for ever."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -13,7 +14,7 @@ from local_models.options import LoadOptions
 from tests.support.local_models.models import begun
 
 WHOLE = LoadOptions(sequences=1, context=2048)  # as many as the small model was trained for
-LONG = "Count from 1: " + "a b c " * 180
+LONG = "Hello! " + "a b c " * 180
 SHORT = [f"Count from {n}:" for n in range(4)]
 
 
@@ -80,6 +81,49 @@ async def test_sequences_are_fewer_where_long_ones_would_take_too_much_memory() 
         assert [*await asyncio.gather(*shorts), long] == wanted
         found = await model.statistics()
     assert (found.sequences, found.sequence_tokens) == (1, 2048)
+
+
+async def test_sequences_get_shorter_and_more_again_where_calls_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth_module, "SHORTEN_AGAIN", 0.0)
+    wanted = await expected(SHORT, 300)
+    options = LoadOptions(memory_bytes=TINY.stat().st_size + 2100 * 1024)
+    async with await LocalModel.load(TINY, options) as model:
+        await said(model, LONG)
+        assert (await model.statistics()).sequences == 1
+        assert await asyncio.gather(*(said(model, prompt, 300) for prompt in SHORT)) == wanted
+        found = await model.statistics()
+    assert found.sequences == 4
+    assert found.sequence_tokens == 512  # shorter, and longer again as the answers went on
+
+
+async def test_a_call_that_came_while_shorter_sequences_were_made_keeps_its_long_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(growth_module, "SHORTEN_AGAIN", 0.0)
+    entered, let_go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def make(weights: Weights, shape: ContextShape) -> Context:
+        if shape.tokens // shape.sequences == 256:
+            loop.call_soon_threadsafe(entered.set)
+            assert let_go.wait(20)
+        return Context(weights, shape)
+
+    put_off, times = growth_module.Growth.put_off, []
+    monkeypatch.setattr(growth_module.Growth, "put_off", lambda growth: (times.append(1), put_off(growth)))
+    wanted = await expected([*SHORT, LONG])
+    options = LoadOptions(memory_bytes=TINY.stat().st_size + 2100 * 1024)
+    async with await LocalModel.load(TINY, options) as model:
+        await said(model, LONG)
+        monkeypatch.setattr(growth_module, "Context", make)
+        shorts = [asyncio.ensure_future(said(model, prompt)) for prompt in SHORT]
+        await entered.wait()
+        long = asyncio.ensure_future(said(model, LONG))
+        await begun()
+        let_go.set()
+        assert [*await asyncio.gather(*shorts), await long] == wanted
+        assert not (await model.statistics()).failed
+    assert times
 
 
 async def test_without_memory_a_prompt_is_refused_and_an_answer_ends_with_length(

@@ -60,7 +60,8 @@ async def test_steps_that_are_alike_are_not_planned_one_by_one(
     layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, pool = random_model("random-3m-spm", tmp_path), 1024 if layout == "unified" else 0
-    async with opened(path, sequences=4, context=256, layout=layout, pool=pool) as model:
+    options: dict[str, Any] = {"context": 256, "layout": layout, "pool": pool, "speculate": "off"}
+    async with opened(path, sequences=4, **options) as model:
         backend = model._backend
         assert isinstance(backend, InProcessBackend)
         scheduler, plans = backend._engine.scheduler, 0

@@ -149,3 +149,19 @@ def test_the_devices_can_be_listed_and_the_catalogue_read_without_numpy_and_http
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+SLOW = ("numpy", "llama_cpp", "jinja2", "httpx", "psutil", "torch", "transformers", "pydantic", "regex")
+
+
+def test_the_import_brings_nothing_but_names_and_the_names_nothing_slow() -> None:
+    """`import local_models` is to take a few milliseconds, whatever the machine: what it imports is what counts."""
+    code = (
+        "import sys, local_models; print(sorted(n for n in sys.modules if n.startswith('local_models'))); "
+        "found = [getattr(local_models, name) for name in local_models.__all__]; "
+        f"print(len(found), [name for name in {SLOW} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    bare, names = done.stdout.splitlines()
+    assert bare == "['local_models', 'local_models.lazy']"
+    assert names == f"{len(PUBLIC)} []"

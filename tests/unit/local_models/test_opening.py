@@ -175,6 +175,16 @@ def test_who_only_asks_for_facts_gets_those_that_are_kept(kept: Path, model: str
     assert checked == ["check", "find"]
 
 
+def test_a_load_after_that_does_not_check_again(kept: Path, model: str, checked: list[str]) -> None:
+    """The header of a file is read once, also where nothing was known of it before."""
+    facts = opening.known_facts(model)
+    assert checked == ["check"]
+    assert opened(model)[0].summary == facts.summary
+    assert checked == ["check", "find"]
+    opened(model)
+    assert checked == ["check", "find"]
+
+
 def test_what_is_kept_is_bounded(kept: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "MOST_KEPT", 3)
     for _ in range(5):

@@ -30,6 +30,17 @@ def summary() -> Summary:
         {"step_ms": 0},
         {"queue": 0},
         {"prefix_tokens": -2},
+        {"speculate": 0},
+        {"speculate": 17},
+        {"idle_unload": -1},
+        {"gpu_layers": -2},
+        {"gpu_layers": "all"},
+        {"kv_type": "q5"},
+        {"context": "512"},
+        {"lora": ["x.gguf"]},
+        {"isolated": "yes"},
+        {"threads": 1.5},
+        {"memory_bytes": -1},
     ],
 )
 def test_load_options_that_cannot_be_right_are_named(wrong: dict[str, Any]) -> None:
@@ -105,6 +116,49 @@ def test_what_does_not_fit_is_refused_before_loading(summary: Summary) -> None:
         plan(summary, LoadOptions(sequences=64, batch=32), ROOMY)
     with pytest.raises(BadOption, match="unified"):
         plan(summary, LoadOptions(pool=512), ROOMY)
+
+
+LLAMA = {"file_bytes": 5 << 30, "context": 131_072, "kv_bytes_per_token": 128 << 10}  # as one of 8 B parameters
+
+
+def test_the_context_is_what_the_model_was_trained_for_as_far_as_memory_allows(summary: Summary) -> None:
+    assert plan(summary, LoadOptions(), ROOMY).context_chosen == "what the model was trained for"
+    large = msgspec.structs.replace(summary, **LLAMA)
+    roomy = msgspec.structs.replace(ROOMY, free_bytes=256 << 30)
+    half = plan(large, LoadOptions(), roomy)
+    assert 32_768 < half.context < 65_536
+    assert half.context_chosen == "what the memory has room for; the model was trained for 131072"
+    assert half.shape.tokens == half.sequences * half.first_context
+    assert half.first_context == 2048
+    smaller = plan(large, LoadOptions(kv_type="q4_0"), roomy)
+    assert smaller.context == 131_072
+    asked = plan(large, LoadOptions(context=100_000), roomy)
+    assert (asked.first_context, asked.sequences) == (asked.context, 1)
+    assert "beyond" in plan(summary, LoadOptions(context=5000), ROOMY).context_chosen
+    little = plan(large, LoadOptions(), msgspec.structs.replace(ROOMY, free_bytes=6 << 30))
+    assert little.context == 8192  # all that the weights leave
+    scarce = plan(large, LoadOptions(), msgspec.structs.replace(ROOMY, free_bytes=(5 << 30) + (200 << 20)))
+    assert 1024 < scarce.context < 2048
+    bounded = plan(large, LoadOptions(memory_bytes=6 << 30), roomy)
+    assert bounded.context * (128 << 10) <= 1 << 30
+    long_rope = msgspec.structs.replace(large, rope_scaling="longrope")
+    assert plan(long_rope, LoadOptions(), roomy).context == 4096
+
+
+def test_an_error_of_memory_advises_what_can_be_done(summary: Summary) -> None:
+    large = msgspec.structs.replace(summary, **LLAMA)
+    small = msgspec.structs.replace(ROOMY, free_bytes=4 << 30)
+    with pytest.raises(OutOfMemory, match="a smaller model, or one with fewer bits, or end other programs"):
+        plan(large, LoadOptions(), small)
+    enough = msgspec.structs.replace(ROOMY, free_bytes=6 << 30)
+    with pytest.raises(OutOfMemory, match="choose a smaller `context`, or end"):
+        plan(large, LoadOptions(context=32_768), enough)
+    with pytest.raises(OutOfMemory, match="fewer than 64 `sequences`, or end"):
+        plan(large, LoadOptions(sequences=64), enough)
+    with pytest.raises(OutOfMemory, match=r"the budget is 5120 MiB.*or give it a larger budget"):
+        plan(large, LoadOptions(sequences=64, memory_bytes=5 << 30), ROOMY)
+    with pytest.raises(BadOption, match=r"llama\.cpp finds no GPU here"):
+        plan(summary, LoadOptions(gpu_layers=3), ROOMY)
 
 
 def test_little_memory_gives_fewer_sequences(summary: Summary) -> None:

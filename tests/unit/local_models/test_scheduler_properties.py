@@ -2,6 +2,7 @@
 
 import copy
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -19,6 +20,7 @@ class Kv:
     slots: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     cells: int = 0
     last: StepPlan = field(default_factory=StepPlan)
+    propose: Callable[[StepPlan, int], None] | None = None  # adds proposed tokens to a step with room for so many
 
     def fresh(self) -> int:
         self.cells += 1
@@ -39,7 +41,10 @@ class Kv:
         step = self.last = scheduler.plan(budget)
         for edit in step.edits:
             self.apply(edit)
-        assert step.tokens <= self.limits.batch
+        spare = scheduler.spare(step)
+        if self.propose is not None and spare > 0:
+            self.propose(step, spare)
+        assert step.tokens + step.proposed <= self.limits.batch
         seen: set[int] = set()
         for row in step.rows:
             slot = row.call.slot
@@ -49,12 +54,14 @@ class Kv:
             assert held == row.call.tokens[: row.start], "the slot holds another text than its call"
             new = row.call.tokens[row.start : row.start + row.count]
             assert len(new) == row.count > 0
-            self.slots[slot] += [(self.fresh(), token) for token in new]
+            self.slots[slot] += [(self.fresh(), token) for token in [*new, *row.proposed]]
             assert len(self.slots[slot]) <= self.limits.slot_tokens
         if self.limits.unified:
             assert self.used() <= self.limits.pool_tokens
         sampled = [row.call for row in step.rows if row.samples]
         scheduler.commit(step)
+        if step.proposed:
+            return sampled  # what is in the cache is known once they are verified
         if self.limits.unified:
             assert scheduler.used_cells == scheduler.held_tokens == self.used()
         else:
@@ -125,6 +132,14 @@ def test_every_call_ends_with_its_own_text(
             ended += 1
         if rng.random() < 0.01:
             scheduler.start_over()
+        if not limits.unified and rng.random() < 0.03:  # another cache, with more or fewer, and longer, sequences
+            scheduler.reshape(rng.randint(1, 6), limits.slot_tokens + rng.randint(0, 9))
+            kv.limits = scheduler.limits
+            kv.slots = {slot: held for slot, held in kv.slots.items() if slot < kv.limits.slots}
+        if alive and rng.random() < 0.03:  # a call that waits for that
+            held = rng.choice(alive)
+            scheduler.finish(held)
+            scheduler.resume(held)
         for call in kv.run(scheduler, budget):
             scheduler.write(call, 7 + call.written)
             if call.written >= call.room:
@@ -136,6 +151,91 @@ def test_every_call_ends_with_its_own_text(
     assert ended == total
     assert scheduler.idle
     assert scheduler.kept_tokens <= limits.prefix_tokens
+
+
+@settings(max_examples=200, deadline=None)
+@given(LIMITS, WORK, st.integers(0, 10**6), st.floats(0.3, 1.0))
+def test_every_call_ends_with_its_own_text_whatever_is_proposed_for_it(
+    limits: SchedulerLimits, work: list[tuple[int, int, int, int, int]], seed: int, right: float
+) -> None:
+    """Some proposed tokens are what the call writes and some are not; calls end, are cancelled and are preempted."""
+    rng = random.Random(seed)
+
+    def propose(step: StepPlan, spare: int) -> None:
+        for row in step.rows:
+            most = min(row.call.room - row.call.written - 1, spare - step.proposed, rng.randint(0, 4))
+            at = row.call.written
+            row.proposed = [7 + at + n if rng.random() < right else 99 for n in range(max(most, 0))]
+            step.proposed += len(row.proposed)
+
+    scheduler, kv = Scheduler(limits), Kv(limits, propose=propose)
+    to_come = [
+        ScheduledCall(
+            tokens=[family] * min(length, 12) + [rng.randint(0, 2) for _ in range(length)],
+            room=2 * room,
+            agent=f"a{agent}",
+            priority=priority if rng.random() < 0.3 else 0,
+        )
+        for family, length, room, agent, priority in work
+    ]
+    to_come = [call for call in to_come if len(call.tokens) + call.room <= limits.slot_tokens]
+    alive: list[ScheduledCall] = []
+    ended, total, steps = 0, len(to_come), 0
+    while to_come or alive:
+        steps += 1
+        assert steps < 20_000, "no progress"
+        while to_come and rng.random() < 0.6:
+            alive.append(call := to_come.pop())
+            scheduler.submit(call)
+        if alive and rng.random() < 0.03:
+            scheduler.finish(gone := rng.choice(alive))
+            alive.remove(gone)
+            ended += 1
+        if rng.random() < 0.01:
+            scheduler.start_over()
+        sampled = kv.run(scheduler, 16)
+        for row in kv.last.rows:
+            call, slot = row.call, row.call.slot
+            if call not in sampled:
+                continue
+            for proposed in (*row.proposed, -1):
+                scheduler.write(call, token := 7 + call.written)
+                if call.written >= call.room or rng.random() < 0.02:  # by its room, or by a text that ends it
+                    assert call.tokens[call.prompt :] == [7 + n for n in range(call.written)]
+                    scheduler.finish(call)
+                    alive.remove(call)
+                    ended += 1
+                    break
+                if token != proposed:
+                    break
+                scheduler.accept(call)
+            del kv.slots[slot][call.computed :]  # what was not accepted
+            assert call not in alive or call.left == 1
+        for edit in scheduler.edits():
+            kv.apply(edit)
+        held = kv.used() if limits.unified else sum(map(len, kv.slots.values()))
+        assert scheduler.held_tokens == held
+    assert ended == total
+    assert scheduler.idle
+
+
+def test_nothing_is_proposed_beside_a_prompt_and_no_more_than_there_is_room_for() -> None:
+    limits = SchedulerLimits(slots=3, slot_tokens=64, pool_tokens=30, batch=16, unified=True)
+    scheduler, kv = Scheduler(limits), Kv(limits)
+    for first in range(2):
+        scheduler.submit(ScheduledCall(tokens=[first, 1, 2, 3], room=20))
+    for call in kv.run(scheduler, 16):
+        assert not scheduler.spare(kv.last), "prompts are read"
+        scheduler.write(call, 7)
+    step = scheduler.plan(16)
+    assert scheduler.spare(step) == min(16 - 2, 30 - 8 - 2)
+    scheduler.commit(step)
+    for row in step.rows:
+        scheduler.write(row.call, 7)
+    scheduler.submit(ScheduledCall(tokens=[5] * 15, room=20))
+    step = scheduler.plan(0)
+    assert len(step.rows) == 2
+    assert not scheduler.spare(step), "a third call waits for its prompt to be read"
 
 
 def state(scheduler: Scheduler) -> object:

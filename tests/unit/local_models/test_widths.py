@@ -95,3 +95,16 @@ def test_what_is_measured_beside_other_programs_is_not_remembered(
     monkeypatch.setattr(widths, "seconds_of_other_programs", lambda: float(next(taken)))
     assert "measured" in known_width(weights, str(TINY), SHAPE)[1]
     assert not cache.exists()
+
+
+def test_how_much_memory_is_free_does_not_matter_to_what_is_remembered(
+    cache: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_most(count: int) -> ContextShape:
+        return ContextShape(sequences=count, tokens=256 * count, batch=64, threads=1, unified=False)
+
+    monkeypatch.setattr(widths, "measure_width", lambda weights, shape: (min(shape.sequences, 16), "measured"))
+    assert known_width(weights, str(TINY), with_most(40))[0] == 16
+    monkeypatch.setattr(widths, "measure_width", lambda weights, shape: (shape.sequences, "measured again"))
+    for most, expected in ((40, 16), (22, 16), (11, 11), (64, 16)):
+        assert known_width(weights, str(TINY), with_most(most)) == (expected, "measured")

@@ -4,8 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import psutil
-
 import local_models
 from local_models import LoadOptions, LocalModelError, ModelPool, PieceStream, Statistics
 from three_mode.channels.local import values as wire
@@ -26,9 +24,6 @@ from three_mode.messages.reranking import best_first
 from three_mode.policies import Target
 from three_mode.providers.fitting import FittedDefaults
 
-# Of the memory that is free when the first model is loaded; the rest is for everybody else's.
-SHARE_OF_MEMORY = 0.6
-
 
 class LocalChannel:
     """Runs models by path or catalogued name, several under one memory budget."""
@@ -40,8 +35,7 @@ class LocalChannel:
         models: Mapping[str, LoadOptions] = {},  # it is only read
         files: Mapping[str, str] = {},
     ) -> None:
-        budget = memory_bytes or int(psutil.virtual_memory().available * SHARE_OF_MEMORY)
-        self._pool = ModelPool(budget, options, models=models, files=files)
+        self._pool = ModelPool(memory_bytes, options, models=models, files=files)
 
     async def load(self, name: str) -> None:
         """Loads it now, so that what is wrong with it is said now."""
