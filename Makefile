@@ -5,18 +5,17 @@ NODE_CLIENT := tests/support/grpc/node
 .DEFAULT_GOAL := help
 # Compiled modules are kept beside their sources, whatever the shell says: what runs here starts many processes, each in half the time.
 export PYTHONDONTWRITEBYTECODE =
-.PHONY: help venv npm clients demo hf test lint format docs bench soak wheel lock clean
+.PHONY: help venv npm clients demo hf test lint format docs bench soak wheel wheelhouse lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: ## .venv with everything that development needs
 	@$(PYTHON) scripts/venv.py
 
-demo: venv ## the main job: 512 agents, a local model, an endpoint, a crash, with figures
-	@$(BIN)/three-mode doctor
-	@echo
-	@$(BIN)/python -m agents_demo three_modes
+demo: ## the main job: 512 agents, an endpoint, a crash, a local model, with figures; llama.cpp compiles meanwhile
+	@$(PYTHON) scripts/venv.py --llama-later demo
+	@$(BIN)/python -m agents_demo three_modes; code=$$?; echo; $(BIN)/three-mode doctor && exit $$code
 
 hf: ## what models of Hugging Face need, with PyTorch's CPU build; `make test` runs their tests too from then on
 	@$(PYTHON) scripts/venv.py hf
@@ -61,6 +60,9 @@ soak: venv ## long fault and load runs; not in CI
 
 wheel: venv ## dist/three_mode-*.whl
 	@$(BIN)/python -m build --wheel --outdir dist .
+
+wheelhouse: venv ## dist/wheelhouse: wheels of all of it for machines like this one; PORTABLE=1: for older processors too
+	@$(PYTHON) scripts/wheelhouse.py $(if $(PORTABLE),--portable)
 
 lock: venv ## constraints.txt anew from pyproject.toml
 	@$(BIN)/python scripts/lock.py

@@ -1,7 +1,8 @@
-"""Run all three modes: 512 agents, a local model, an endpoint over HTTP/2, a crash, and how long each mode takes.
+"""Run all three modes: 512 agents, an endpoint over HTTP/2, a crash, a local model, and how long each mode takes.
 
 It needs no key, no network and no GPU. The HTTP/2 requests stay on this machine: their figure leaves out the network
-and the model's own time, and says so.
+and the model's own time, and says so. Where SmolLM2 was pulled, it answers a question too. What needs no model comes
+first: llama.cpp may still be compiling.
 """
 
 import asyncio
@@ -19,7 +20,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from agents_demo._llama import ready
 from agents_demo._picture import draw
+from local_models import files
 from three_mode import Agent, LLMConnection, LLMRequest, LLMResponse, Orchestrator, handler, on
 from three_mode.connection import ConnectionOptions
 from three_mode.messages import Text
@@ -28,6 +31,7 @@ from three_mode.testing.certificates import Certificates
 from transports.http2 import PoolOptions
 
 AGENTS, THINKERS = 512, 64
+SMALL, REAL = "tiny", "smollm2"
 PICTURE = Path("results") / "three_modes.svg"
 
 
@@ -74,18 +78,18 @@ class Thinker(Agent):
 
 
 class Guide(Agent):
-    """Agent that a person talks to: a model to the endpoint. It asks other agents, and the local model."""
+    """Agent that a person talks to: a model to the endpoint. It has other agents vote, or asks the local model."""
 
     @handler(concurrent=64)
     async def chat_completion(self, request: LLMRequest) -> LLMResponse:
         question = request.messages[-1].text
         if question == "ping":
             return LLMResponse(parts=(Text("pong"),), model="guide")
+        if not question.endswith("go on?"):
+            answer = await self.llm.chat_completion(request_to("agent:brain", question))
+            return LLMResponse(parts=(Text(answer.content),), model="guide")
         votes = await self.group("scout").gather(Scout.vote, question, within=10)
-        yes = sum(votes.values.values())
-        sum_of_both = await self.llm.chat_completion(request_to("agent:brain", "What is 21 + 34?"))
-        answer = sum_of_both.content
-        text = f"{yes} of {len(votes.values)} scouts say yes; and the model here says that 21 + 34 is {answer}."
+        text = f"{sum(votes.values.values())} of {len(votes.values)} scouts say yes."
         return LLMResponse(parts=(Text(text),), model="guide")
 
 
@@ -115,42 +119,69 @@ async def run(console: Console) -> None:
         console.print(
             f"   spawned, and all have answered, in {time.perf_counter() - started:.2f} s; carrier: {orc.bus.carrier}"
         )
-        broadcast = await _broadcasts(orc)
         gather = await timed(lambda: scouts.gather(Scout.vote, "rings", within=10), 20)
         console.print(
-            f"   broadcast until all {AGENTS} have handled it: {ms(broadcast)}; gather from all: {ms(gather)}"
+            f"   broadcast until all {AGENTS} have handled it: {ms(await _broadcasts(orc))}; "
+            f"gather from all: {ms(gather)}"
         )
 
-        console.print(f"\n[bold]2. {THINKERS} agents think at once, with one local model[/bold]")
-        with console.status("loading the model into a process of its own"):
-            await orc.model("tiny", name="brain")
-            thinkers = await orc.spawn(Thinker, THINKERS, name="thinker")
-        started = time.perf_counter()
-        with console.status("thinking"):
-            recalled = await thinkers.gather(Thinker.recall, within=120)
-        seconds = time.perf_counter() - started
-        right = sum(recalled.values.values())
-        console.print(f"   {right} of {THINKERS} recalled the secret in their own prompt, all in {seconds:.2f} s")
-
-        console.print("\n[bold]3. a person asks, over HTTP/2 and TLS[/bold]")
+        console.print("\n[bold]2. a person asks, over HTTP/2 and TLS[/bold]")
         await orc.spawn(Guide, name="guide")
         person = await _person(stack, orc)
-        started = time.perf_counter()
-        reply = await person.chat_completion(request_to("guide", "Shall we go on?"))
-        console.print(f"   [italic]{reply.content}[/italic]")
-        console.print(
-            f"   answered in {ms(time.perf_counter() - started)}, through the endpoint, {AGENTS} agents and the model"
-        )
+        await _asked(console, person, "Shall we go on?", f"the endpoint and {AGENTS} agents")
 
-        console.print("\n[bold]4. a crash[/bold]")
+        console.print("\n[bold]3. a crash[/bold]")
         await _crash(console, scouts)
+
+        console.print(f"\n[bold]4. {THINKERS} agents think at once, with one local model[/bold]")
+        await ready(console)
+        await _think(console, orc)
+        await _asked(console, person, "What is 21 + 34?", "the endpoint, an agent and the model")
+        if REAL in files.paths():
+            await _real(console, orc, person)
 
         console.print("\n[bold]5. what each mode takes[/bold]")
         with console.status("measuring"):
-            figures = await _figures(orc, person, broadcast)
+            figures = await _figures(orc, person, await _broadcasts(orc))
         _show(console, figures)
         path = draw(figures, PICTURE)
         console.print(f"   the picture: {path}" if path else "   (no picture: it needs matplotlib)")
+        for known in files.not_here():
+            if known.name == REAL:
+                console.print(f"   a real model for the next time: {known.advice}")
+
+
+async def _think(console: Console, orc: Orchestrator) -> None:
+    """Load the small model, and have agents ask it all at once."""
+    with console.status("loading the model into a process of its own"):
+        await orc.model(SMALL, name="brain")
+        thinkers = await orc.spawn(Thinker, THINKERS, name="thinker")
+    started = time.perf_counter()
+    with console.status("thinking"):
+        recalled = await thinkers.gather(Thinker.recall, within=120)
+    seconds = time.perf_counter() - started
+    right = sum(recalled.values.values())
+    console.print(f"   {right} of {THINKERS} recalled the secret in their own prompt, all in {seconds:.2f} s")
+
+
+async def _real(console: Console, orc: Orchestrator, person: LLMConnection) -> None:
+    """Have a real model beside the small one, and ask it over HTTP/2."""
+    with console.status(f"loading {REAL} into a process of its own"):
+        await orc.model(REAL, name=REAL)
+    question = "What is the capital of France, and what is it known for? Answer in two sentences."
+    started = time.perf_counter()
+    with console.status("asking"):
+        reply = await person.chat_completion(request_to(REAL, question, tokens=64))
+    seconds = time.perf_counter() - started
+    console.print(f"   {REAL}: {question} [italic]{reply.content.strip()}[/italic]")
+    console.print(f"   {reply.usage.completion_tokens} tokens in {seconds:.2f} s, with the prompt before them")
+
+
+async def _asked(console: Console, person: LLMConnection, question: str, through: str) -> None:
+    started = time.perf_counter()
+    reply = await person.chat_completion(request_to("guide", question))
+    console.print(f"   {question} [italic]{reply.content.strip()}[/italic]")
+    console.print(f"   answered in {ms(time.perf_counter() - started)}, through {through}")
 
 
 async def _broadcasts(orc: Orchestrator) -> float:
@@ -198,12 +229,12 @@ async def _figures(orc: Orchestrator, person: LLMConnection, broadcast: float) -
     """Return what was measured, in seconds, and what had been claimed for it."""
     ask = orc.ref("scout/7")
     async with LLMConnection() as here:
-        await here.prepare("tiny")
+        await here.prepare(SMALL)
         ping = request_to("agent:guide", "ping")
         human = await timed(lambda: person.chat_completion(request_to("guide", "ping")), 100)
         agents = await timed(lambda: ask.ask(Scout.vote, "?"), 500)
         as_request = await timed(lambda: orc.llm.chat_completion(ping), 200)
-        local = await timed(lambda: here.chat_completion(request_to("tiny", "Hi", tokens=1)), 50)
+        local = await timed(lambda: here.chat_completion(request_to(SMALL, "Hi", tokens=1)), 50)
     return [
         (
             "HUMAN_AI: a request over HTTP/2 to an echo on this machine (no network, no model)",

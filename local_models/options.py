@@ -9,6 +9,7 @@ from local_models.errors import BadOption
 
 KvLayout = Literal["auto", "split", "unified"]
 KvType = Literal["f16", "q8_0", "q4_0"]
+GpuSplit = Literal["layer", "row", "none"]
 FROM_DISK_MB = 32  # MiB of memory for prompts from disk: beginnings that many of them share are read once
 FREE = ("auto", "none")  # the choices of a tool that force nothing
 
@@ -68,6 +69,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     memory_bytes: int = 0  #: most bytes of this model, weights and KV cache; 0: what is free here
     idle_unload: float = 0.0  #: seconds without a call after which a pool unloads it; the next call loads it; 0: never
     gpu_layers: int | Literal["auto"] = "auto"  #: layers of the model that a GPU computes; -1: all
+    gpu_split: GpuSplit = "layer"  #: how several GPUs share it: by "layer", or "row" of each matrix; "none": only one
+    gpu_shares: tuple[float, ...] = ()  #: part of it that each GPU has, such as (3, 1); empty: by their free memory
     #: milliseconds that a step with running streams aims at (or 2.5 times what they take alone): long prompts wait
     step_ms: float = 20.0
     queue: int = 4096  #: waiting calls; one more gets `Overloaded`
@@ -93,6 +96,11 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         _require(self.sequences <= 256, "sequences", "is at most 256, the limit of llama.cpp; more callers queue")
         _require(8 <= self.batch <= 8192, "batch", "is between 8 and 8192 tokens")
         _require(0 < self.step_ms <= 10_000, "step_ms", "is between 0 and 10000 milliseconds")
+        _require(self.gpu_layers == "auto" or self.gpu_layers >= -1, "gpu_layers", 'is a count, -1 for all, or "auto"')
+        shares = self.gpu_shares
+        _require(all(share >= 0 for share in shares), "gpu_shares", "are 0 or more")
+        _require(not shares or sum(shares) > 0, "gpu_shares", "are not all 0")
+        _require(not shares or self.gpu_split != "none", "gpu_shares", 'are for `gpu_split` "layer" or "row"')
         _require(self.queue >= 1, "queue", "holds at least one call")
         _require(self.cache_mb >= 0, "cache_mb", "is a number of MiB, or 0 for none")
         _require(
@@ -100,7 +108,6 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         )
         _require(self.prefix_tokens >= -1, "prefix_tokens", "is a number of tokens, or -1 for automatic")
         _require(self.threads <= 512, "threads", "is at most 512")
-        _require(self.gpu_layers == "auto" or self.gpu_layers >= -1, "gpu_layers", 'is a count, -1 for all, or "auto"')
         _require(0 <= self.idle_unload < float("inf"), "idle_unload", "is a number of seconds, or 0 for never")
         if isinstance(self.speculate, int):
             _require(1 <= self.speculate <= 16, "speculate", 'is "auto", "off", or between 1 and 16 tokens')

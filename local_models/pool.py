@@ -130,14 +130,13 @@ class ModelPool:
         here = machine()
         here = msgspec.structs.replace(here, free_bytes=here.free_bytes + idle_bytes)
         options = self._options_of(name)
-        load_plan, beside = plan(summary, options, here), options.cache_bytes
+        load_plan = plan(summary, options, here)
+        others = find(options.projector).stat().st_size if options.projector else 0
         if options.draft:
             draft = known_facts(str(find(options.draft))).summary
             tokens = load_plan.first_kv_bytes // max(summary.kv_bytes(1, options.kv_type), 1)
-            beside += draft.memory_bytes(tokens, options.kv_type)
-        if options.projector:
-            beside += find(options.projector).stat().st_size
-        return summary.file_bytes + beside, load_plan.first_kv_bytes
+            others += draft.memory_bytes(tokens, options.kv_type)
+        return summary.file_bytes + options.cache_bytes + others, load_plan.first_kv_bytes
 
     def _source(self, name: str) -> str:
         """The file that has this name here, or the name itself."""

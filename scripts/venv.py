@@ -1,29 +1,31 @@
 """Creates `.venv` and installs what a target of the Makefile needs, once.
 
-    python3 scripts/venv.py [GROUP...]     groups: dev (always; it includes docs), bench, train, hf
+    python3 scripts/venv.py [--llama-later] [GROUP...]     groups: dev (the default; it includes docs and demo),
+                                                           demo, bench, train, hf
 
 Runs on the standard library alone. A stamp in `.venv` remembers what was installed, so that a second call takes
 milliseconds; it changes with pyproject.toml, setup.py, constraints.txt and the C sources. llama-cpp-python has no
-binary wheel on the index: it is compiled here once (about six minutes on two cores), with a progress line, into pip's
-cache. Of PyTorch, which `hf` needs, it takes the CPU build alone: the other one is several GB of CUDA.
+binary wheel on the index: it is compiled here once, while pip brings the rest (see scripts/llama_wheel.py).
+`--llama-later` leaves it compiling, and the next call installs it. Of PyTorch, which `hf` needs, it takes the CPU build
+alone: the other one is several GB of CUDA.
 """
 
 import hashlib
 import os
-import re
-import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from scripts import llama_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-AMX_TILES = ROOT / "scripts" / "llama_amx_tiles.h"
-INPUTS = ("pyproject.toml", "setup.py", "constraints.txt", "scripts/venv.py", "scripts/llama_amx_tiles.h")
-EXTRAS = "cluster,grpc,local,serve"
+INPUTS = ("pyproject.toml", "setup.py", "constraints.txt", "scripts/venv.py")
+EXTRAS = "cluster,grpc,serve"  # `local` comes when llama.cpp is there
+LATER = "--llama-later"
 
 
 def fingerprint(group: str) -> str:
@@ -75,108 +77,47 @@ def install_torch() -> None:
         )
 
 
-def llama_requirement() -> str:
-    """Returns the requirement of llama-cpp-python, as pyproject.toml pins it."""
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    return str(next(line for line in extras["local"] if line.startswith("llama-cpp-python")))
-
-
-def amx_is_broken() -> bool:
-    """Returns whether the llama.cpp that is installed crashes on this processor: see scripts/llama_amx_tiles.h."""
-    libraries = list(VENV.glob("lib/python3*/site-packages/llama_cpp/lib/libggml-cpu.so"))
-    processor = Path("/proc/cpuinfo")
-    if not libraries or not processor.exists() or "amx_tile" not in processor.read_text():
-        return False
-    return b"three_mode_amx_tiles_are_whole" not in libraries[0].read_bytes()
-
-
-def build_llama() -> None:
-    """Builds the llama-cpp-python wheel into pip's cache, with the progress of the compiler. A wheel in the cache that
-    crashes on this processor is replaced."""
-    install_llama()
-    if amx_is_broken():
-        remove = [str(PYTHON), "-m", "pip", "cache", "remove", "llama_cpp_python"]
-        subprocess.run(remove, capture_output=True, check=False)  # it fails where there is no cache
-        install_llama("--force-reinstall")
-
-
-def install_llama(*options: str) -> None:
-    """Installs llama-cpp-python, if it is not there or there are options."""
-    wanted = llama_requirement()
-    have = subprocess.run(
-        [str(PYTHON), "-c", "from importlib.metadata import version; print(version('llama-cpp-python'))"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if not options and have.stdout.strip() == wanted.partition("==")[2]:
+def install_llama() -> None:
+    """Installs the wheel that was built, with what it needs; in place of one that crashes on this processor."""
+    if llama_wheel.installed():
         return
-    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
-        sys.exit("three-mode: a C++ compiler is needed to build llama-cpp-python (Debian: apt-get install g++ cmake)")
-    print(
-        f"three-mode: {wanted}: from pip's cache, or compiled now (about six minutes on two cores)",
-        flush=True,
-    )
-    started, shown = time.monotonic(), -1
-    log = VENV / "llama-build.log"
-    command = [
-        str(PYTHON),
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "install",
-        "-v",
-        "--no-deps",
-        "-c",
-        "constraints.txt",
-        *options,
-        wanted,
-    ]
-    flags = {name: f'{os.environ.get(name, "")} -include "{AMX_TILES}"' for name in ("CFLAGS", "CXXFLAGS")}
-    with (
-        log.open("w") as out,
-        subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | flags, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as build,
-    ):
-        assert build.stdout is not None
-        for line in build.stdout:
-            out.write(line)
-            step = re.match(r"\s*\[(\d+)/(\d+)\]", line)
-            if not step:
-                continue
-            done, total = int(step[1]), int(step[2])
-            percent = 100 * done // max(total, 1)
-            if percent != shown and (sys.stdout.isatty() or percent % 10 == 0):
-                shown = percent
-                bar = "#" * (percent // 4)
-                end = "\r" if sys.stdout.isatty() and percent < 100 else "\n"
-                took = time.monotonic() - started
-                print(f"  llama.cpp [{bar:<25}] {percent:3d}%  {took:4.0f} s", end=end, flush=True)
-    if build.returncode:
-        tail = "".join(log.read_text().splitlines(keepends=True)[-30:])
-        sys.exit(f"{tail}\nthree-mode: llama-cpp-python did not build; the whole log is in {log}")
+    wheels = ["--find-links", str(llama_wheel.WHEELS)]
+    pip("install", "-q", "--no-deps", "--no-index", "--force-reinstall", *wheels, llama_wheel.requirement())
+    pip("install", "-q", "-c", "constraints.txt", *llama_wheel.requirements())
+
+
+def is_installed(group: str) -> bool:
+    """Whether the environment has a group already. `dev` includes `demo`."""
+    names = [group, "dev"] if group == "demo" else [group]
+    stamps = {name: VENV / f".stamp-{name}" for name in names}
+    return any(stamp.exists() and stamp.read_text() == fingerprint(name) for name, stamp in stamps.items())
 
 
 def install(group: str) -> None:
     """Installs a group unless the environment has it already."""
-    stamp = VENV / f".stamp-{group}"
-    wanted = fingerprint(group)
-    if stamp.exists() and stamp.read_text() == wanted:
+    if is_installed(group):
         return
     print(f"three-mode: installing what `{group}` needs into .venv", flush=True)
-    if group == "dev":
-        build_llama()
-        pip("install", "-q", "-c", "constraints.txt", "-e", f".[{EXTRAS}]", "--group", "dev")
-    else:
-        if group == "hf":
-            install_torch()
-        pip("install", "-q", "-c", "constraints.txt", "--group", group)
-    stamp.write_text(wanted)
+    if group == "hf":
+        install_torch()
+    ours = ["-e", f".[{EXTRAS}]"] if group in ("demo", "dev") else []
+    pip("install", "-q", "-c", "constraints.txt", *ours, "--group", group)
+    (VENV / f".stamp-{group}").write_text(fingerprint(group))
+
+
+def main(words: list[str]) -> None:
+    """Installs the groups that are named, and `dev` before them; `demo` needs none of it."""
+    later = LATER in words
+    groups = [word for word in words if word != LATER]
+    create()
+    builder = llama_wheel.start(*["--nice"] if later else [])
+    for name in groups if groups == ["demo"] else ["dev", *groups]:
+        install(name)
+    if not later or builder is None:
+        llama_wheel.finish(builder)
+        install_llama()
 
 
 if __name__ == "__main__":
     os.environ.pop("PYTHONPATH", None)
-    create()
-    for name in ["dev", *sys.argv[1:]]:
-        install(name)
+    main(sys.argv[1:])

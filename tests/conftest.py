@@ -18,8 +18,8 @@ _left_out = pytest.StashKey[int]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out tests of soak and of clients, unless `-m` selects them; and those that need PyTorch, where it is not
-    installed."""
+    """Leaves out tests of soak and of clients, unless `-m` selects them; and those that need PyTorch, or a GPU, where
+    there is none."""
     apart = [item for item in items if item.get_closest_marker("soak") or item.get_closest_marker("clients")]
     left_out = [] if config.option.markexpr else apart
     if find_spec("torch") is None or find_spec("transformers") is None:
@@ -28,8 +28,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(f"{NEED_HF} is set, and the extra `hf` is not installed: scripts/venv.py hf")
         config.stash[_left_out] = len(need_hf)
         left_out += need_hf
+    need_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    left_out += need_gpu if need_gpu and not _has_gpu() else []
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _has_gpu() -> bool:
+    """Whether the llama.cpp that is installed finds one."""
+    from local_models.llama import devices
+
+    return any(device.kind == "gpu" for device in devices())
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> str:

@@ -396,6 +396,7 @@ class Engine:
         if pictured is not None and not self._decode_image(step, *pictured):
             return
         speculation = self._speculation if not self._images else None  # what stands for images is no token
+        accepted = self.totals.accepted_tokens
         if speculation is not None and (spare := self.scheduler.spare(step)) > 0:
             speculation.propose(step, spare, self.context.threads)
         last, fillers = fill_batch(self.context, step)
@@ -433,7 +434,7 @@ class Engine:
         beside = time.perf_counter() - started - (decoded - decoding)
         totals.engine_seconds += beside
         if speculation is not None:
-            speculation.record_look(step, beside)
+            speculation.record_look(step, len(step.rows) + totals.accepted_tokens - accepted, beside)
         if code == 0 and not self._jobs and self._commands.empty():
             self._run_stretch(step)
 
@@ -543,7 +544,7 @@ class Engine:
                 wider.adapters(self._adapters)
             wider.use_threads(self._threads.threads if self._threads is not None else narrow.threads)
             self.scheduler.evict_longer(wider.sequence_tokens)
-            stay = [slot for slot in range(min(slots, wider.shape.sequences)) if self.scheduler.holds(slot)]
+            stay = [slot for slot in range(min(slots, wider.shape.sequences)) if self.scheduler.holds_any(slot)]
             taken = all(wider.take_over(narrow, slot) for slot in stay if narrow.length(slot))
         except LocalModelError as error:
             wider.close()
@@ -717,13 +718,13 @@ class Engine:
     def _drop(self, ticket: Ticket) -> None:
         call = ticket.call
         if call is not None:
-            pictured = self._images.pop(call, None)
+            self._images.pop(call, None)
             if self._speculation is not None:
                 self._speculation.forget(call)
             if self._tickets.pop(call, None) is not None:
                 slot = call.slot
                 self.scheduler.finish(call)
-                if self.keeping is not None and slot >= 0 and pictured is None:
+                if self.keeping is not None and slot >= 0:
                     self.keeping.ended(call, slot)
         self._mark_ended(ticket)
 

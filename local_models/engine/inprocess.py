@@ -44,7 +44,7 @@ from local_models.prompts.pictures import MARK
 from local_models.prompts.preparing import prepare
 from local_models.replies import Statistics
 from local_models.scheduling.scheduler import SchedulerLimits
-from local_models.speculation import Layout, Speculation
+from local_models.speculation import Speculation, StepLayout
 
 logger = logging.getLogger("local_models")
 T = TypeVar("T")
@@ -90,7 +90,7 @@ def _speculation(
         from local_models.speculation.draft import DraftModel
 
         draft = DraftModel(draft_weights, context.shape)
-    layout = Layout(unified=context.shape.unified, gap=context.most_fillers)
+    layout = StepLayout(unified=context.shape.unified, gap=context.most_fillers)
     fixed = options.speculate if isinstance(options.speculate, int) else 0
     return Speculation(layout, weights.ends, fixed, draft)
 
@@ -243,6 +243,13 @@ class InProcessBackend:
             )
             return None
         self._long_text = weights.goes_beyond(context.sequence_tokens)
+        if self._growth is not None and weights.goes_beyond(self._growth.longest) != self._long_text:
+            logger.warning(
+                "`cache_mb` and `cache_dir` do nothing for this model at this `context`: its positions change once the"
+                " cache is longer than %d tokens",
+                context.sequence_tokens,
+            )
+            return None
         return KeptPrompts(
             KeptOptions(
                 token_bytes=self.summary.kv_bytes(1, options.kv_type),
@@ -255,8 +262,8 @@ class InProcessBackend:
 
     def _key(self, adapters: Sequence[tuple[str, float]]) -> Callable[[], str]:
         """Makes the key of the states under these adapters, which may read whole files."""
-        shape, path = self._plan.shape, self.summary.path
-        return partial(model_key, path, adapters, shape, self._plan.gpu_layers, self._long_text)
+        files = (self.summary.path, self._options.projector)
+        return partial(model_key, files, adapters, self._plan.shape, self._plan.gpu_layers, self._long_text)
 
     def _adapter(self, path: str) -> int:
         if path not in self._adapters:

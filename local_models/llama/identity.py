@@ -29,15 +29,15 @@ class FileDigest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def model_key(
-    path: str, adapters: Sequence[tuple[str, float]], shape: ContextShape, gpu_layers: int, long_text: bool
+    files: Sequence[str], adapters: Sequence[tuple[str, float]], shape: ContextShape, gpu_layers: int, long_text: bool
 ) -> str:
     """Returns the key of a model's states, 32 hexadecimal digits; raises `OSError`.
 
-    `adapters` have a path and a scale each. `long_text` says whether a sequence has more room than the model was first
-    trained for, which changes positions in some models.
+    `files` are those of the model, "" for one that it has not; `adapters` have a path and a scale each. `long_text`
+    says whether a sequence has more room than the model was first trained for, which changes positions in some models.
     """
     facts = (
-        _digest(path),
+        [file and _digest(file) for file in files],
         [(_digest(adapter), scale) for adapter, scale in adapters],
         (version(), library().build, system_info()),
         (shape.kv_type, shape.unified, gpu_layers, long_text),

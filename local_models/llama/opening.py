@@ -16,8 +16,9 @@ from typing import Annotated, Any
 import msgspec
 
 from local_models import gguf
+from local_models.errors import BadOption
 from local_models.gguf import Header, Summary, check, summarize
-from local_models.llama.library import library
+from local_models.llama.library import devices, library
 from local_models.llama.remembered import cache_folder, read_result, write_result
 from local_models.llama.sizing import LoadPlan, machine, plan
 from local_models.llama.weights import SpecialTokens, Weights
@@ -50,13 +51,32 @@ class OpenedModel:
 def open_model(path: str, options: LoadOptions, *, own_process: bool) -> OpenedModel:
     """Checks a file, unless that was done before, and loads its weights. Whoever gets them closes them."""
     library()  # a missing engine is reported before a lack of memory
+    _require_gpu(options)
     key = _key(path)
     facts = _kept(path, key) or _checked(path)
     load_plan = plan(facts.summary, options, machine(), own_process=own_process)
-    weights = Weights(path, gpu_layers=load_plan.gpu_layers, mmap=options.mmap, special=facts.special)
+    weights = Weights(
+        path,
+        gpu_layers=load_plan.gpu_layers,
+        mmap=options.mmap,
+        special=facts.special,
+        split=options.gpu_split,
+        shares=options.gpu_shares,
+    )
     if key and weights.special != facts.special and key == _key(path):
         _keep(key, msgspec.structs.replace(facts, special=weights.special))
     return OpenedModel(facts, load_plan, weights)
+
+
+def _require_gpu(options: LoadOptions) -> None:
+    """Raises `BadOption` for layers that are to be on a GPU where there is none: llama.cpp would not say so."""
+    if options.gpu_layers in ("auto", 0) or any(device.kind in ("gpu", "igpu") for device in devices()):
+        return
+    raise BadOption(
+        f"`gpu_layers` is {options.gpu_layers}, and llama.cpp finds no GPU here",
+        field="gpu_layers",
+        hint="`three-mode doctor` says why, and how to compile it for one",
+    )
 
 
 def known_facts(path: str) -> FileFacts:

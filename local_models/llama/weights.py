@@ -3,7 +3,7 @@
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import compress, repeat
 
@@ -11,6 +11,7 @@ import msgspec
 
 from local_models.errors import BadModelFile, BadOption, ModelClosed, translate_errors
 from local_models.llama.library import amx_is_sound, last_errors, library, recent_errors
+from local_models.options import GpuSplit
 
 
 class SpecialTokens(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,14 +26,34 @@ class SpecialTokens(msgspec.Struct, frozen=True, kw_only=True):
         return vocabulary == self.vocabulary and all(0 <= t < vocabulary for t in (*self.ends, *self.control))
 
 
+def _parts(shares: Sequence[float], devices: int) -> "ctypes.Array[ctypes.c_float]":
+    """Returns the shares of the GPUs as llama.cpp takes them: one number for each device that there could be."""
+    if len(shares) > devices:
+        raise BadOption(
+            f"`gpu_shares` has {len(shares)} numbers, and this llama.cpp knows {devices} devices at most",
+            field="gpu_shares",
+        )
+    return (ctypes.c_float * devices)(*shares)
+
+
 class Weights:
     """Weights and vocabulary of a loaded model, shared by all its contexts. `gpu_layers` of -1 means all.
 
+    `split` and `shares` are `gpu_split` and `gpu_shares` of the options.
     `special` are the special tokens, where they are known from before: to find them takes as long as to map the file.
     Threads other than the engine's read the vocabulary inside `in_use`; `close` waits for them.
     """
 
-    def __init__(self, path: str, *, gpu_layers: int, mmap: bool, special: SpecialTokens | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        gpu_layers: int,
+        mmap: bool,
+        special: SpecialTokens | None = None,
+        split: GpuSplit = "layer",
+        shares: Sequence[float] = (),
+    ) -> None:
         self._lib = library()
         self._users = 0
         self._closing = False
@@ -41,6 +62,10 @@ class Weights:
         api = self._lib.api
         params = api.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
+        params.split_mode = getattr(api, f"LLAMA_SPLIT_MODE_{split.upper()}")
+        parts = _parts(shares, int(api.llama_max_devices()))  # llama.cpp reads it until the model is loaded
+        if shares:
+            params.tensor_split = parts
         params.use_extra_bufts = amx_is_sound()  # weights in AMX tiles are such
         if not mmap and hasattr(api, "LLAMA_LOAD_MODE_NONE"):
             params.load_mode = api.LLAMA_LOAD_MODE_NONE

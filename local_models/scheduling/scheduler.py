@@ -73,8 +73,8 @@ class ScheduledCall:
     spent: int = 0  # tokens computed or written
     leader: "ScheduledCall | None" = None  # running call that reads the beginning which this call waits to copy
     share: int = 0  # tokens of that beginning
-    lag: int = 0  # positions that it takes less than tokens so far, as rows of images may share one; set by the engine
     seeded: bool = False  # a seed was given: while it runs alone, it is answered the same each time
+    lag: int = 0  # positions that it takes less than tokens so far, as rows of images may share one; set by the engine
     restoring: int = 0  # tokens that are being restored from outside the KV cache, for which the call waits
 
     @property
@@ -301,7 +301,7 @@ class Scheduler:
                 self.counts.evicted_tokens += kept
                 self._clear_slot(slot)
 
-    def holds(self, slot: int) -> bool:
+    def holds_any(self, slot: int) -> bool:
         """Whether a slot has computed tokens."""
         return self._computed_tokens(slot) > 0
 

@@ -3,7 +3,7 @@
 All but the draft model is pure: no engine, no clock, no thread. `Speculation` is what the engine uses.
 """
 
-from local_models.speculation.choice import Layout
+from local_models.speculation.choice import StepLayout
 from local_models.speculation.speculation import Speculation
 
-__all__ = ["Layout", "Speculation"]
+__all__ = ["Speculation", "StepLayout"]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from local_models.scheduling.prefix_trie import common_prefix_length
-from local_models.speculation.acceptance import CallAcceptance, ModelAcceptance, Source, text_source
+from local_models.speculation.acceptance import CallAcceptance, GuessSource, ModelAcceptance, text_source
 from local_models.speculation.choice import MOST, expected_tokens
 from local_models.speculation.shared_table import LENGTH, SharedTable
 from local_models.speculation.text_lookup import LONG, TextLookup
@@ -24,7 +24,7 @@ class CallGuess:
         self._guessed_at = 0
         self.tokens: list[int] = []
         """Guess that was made last; empty: there was none."""
-        self.source = Source.SHARED
+        self.source = GuessSource.SHARED
         self.rate = 0.0
         """Chance that the first token is right, and each later one if those before it are."""
 
@@ -37,10 +37,10 @@ class CallGuess:
         tokens, source = self._text.propose(MOST), text_source(self._text.alike)
         rate = self._acceptance.rate(source)
         if self._text.alike < LONG and (shared := self._table.propose(text[-LENGTH:], MOST)):
-            shared_rate = self._acceptance.rate(Source.SHARED)
+            shared_rate = self._acceptance.rate(GuessSource.SHARED)
             likely = expected_tokens(len(tokens), rate)
             if expected_tokens(len(shared), shared_rate) > likely:
-                tokens, source, rate = shared, Source.SHARED, shared_rate
+                tokens, source, rate = shared, GuessSource.SHARED, shared_rate
         if not ends.isdisjoint(tokens):
             tokens = tokens[: next(at for at, token in enumerate(tokens) if token in ends)]
         self.tokens, self.source, self.rate, self._guessed_at = tokens, source, rate, len(text)
@@ -55,11 +55,11 @@ class CallGuess:
 
     def draft_rate(self) -> float:
         """Returns the chance that a token of the draft model is right."""
-        return self._acceptance.rate(Source.DRAFT)
+        return self._acceptance.rate(GuessSource.DRAFT)
 
     def drafted(self, tokens: list[int], text: Sequence[int]) -> None:
         """Takes tokens of a draft model as the guess."""
-        self.tokens, self.source, self._guessed_at = tokens, Source.DRAFT, len(text)
+        self.tokens, self.source, self._guessed_at = tokens, GuessSource.DRAFT, len(text)
 
     def learn(self, text: Sequence[int]) -> None:
         """Enters the tokens that the call has written into the shared table."""

@@ -9,16 +9,18 @@ calls with good proposals have more tokens, or all calls have equally many, wher
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16)
+from local_models.speculation.step_cost import StepCost
+
+LENGTHS = (1, 2, 3, 5, 7, 11, 16)
 MOST = LENGTHS[-1]  # proposed tokens of a call in a step
 WIDE, WIDE_LENGTHS = 16, (1, 3, 7)  # calls from which on only these are tried: to choose takes time for each call
 WORTH = 1.03  # least gain over a step without proposals
 LEAST_RATES = (0.0, 0.5, 0.8)  # calls with worse proposals have none in the step
-TRIAL_RATE = 0.7  # least rate of a proposal for which a size of a pass is tried that was not measured
+TRIAL_RATE = 0.75  # least rate of a proposal for which a size of a pass is tried that was not measured
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class GuessOffer:
     """What could be proposed for a call."""
 
     slot: int
@@ -30,7 +32,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class LengthChoice:
     """Tokens that are proposed for each call of a step, in the order of the offers."""
 
     lengths: Sequence[int]
@@ -38,7 +40,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class StepLayout:
     """Layout of the KV cache, which decides how a step is divided into passes."""
 
     unified: bool  #: all sequences are computed together
@@ -98,21 +100,20 @@ def _may_try(length: int, rate: float) -> bool:
 
 
 def choose(
-    offers: Sequence[Offer],
+    offers: Sequence[GuessOffer],
     room: int,
-    layout: Layout,
-    seconds: Callable[[int], float],
-    known: Callable[[int], bool],
+    layout: StepLayout,
+    cost: StepCost,
     beside: float = 0.0,
-) -> Choice | None:
+) -> LengthChoice | None:
     """Returns what to propose, with at most `room` tokens in all; None: nothing, as that is fastest.
 
-    `seconds` estimates a pass by its number of tokens, `known` says whether that was measured. `beside` are the seconds
-    of a step with proposals beside its passes.
+    `beside` are the seconds of a step with proposals beside its passes.
     """
+    seconds = cost.seconds
     slots = [offer.slot for offer in offers]
     best_rate = WORTH * len(offers) / max(sum(map(seconds, layout.plain_passes(slots))), 1e-9)
-    best: Choice | None = None
+    best: LengthChoice | None = None
     tried: set[tuple[int, ...]] = set()
     for length in LENGTHS if len(offers) < WIDE else WIDE_LENGTHS:
         for least in LEAST_RATES:
@@ -130,9 +131,11 @@ def choose(
                 if sum(shape) > room:
                     continue
                 passes = passes_of(slots, [1 + count for count in shape], layout.unified)
-                if not _may_try(max(shape), certain) and not all(map(known, passes)):
+                if not all(map(cost.known, passes)) and not (
+                    _may_try(max(shape), certain) and all(map(cost.within_reach, passes))
+                ):
                     continue
                 rate = tokens / max(sum(map(seconds, passes)) + drafting + beside, 1e-9)
                 if rate > best_rate:
-                    best_rate, best = rate, Choice(lengths, filled)
+                    best_rate, best = rate, LengthChoice(lengths, filled)
     return best

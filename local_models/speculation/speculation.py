@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING
 from local_models.scheduling.scheduler import Row, ScheduledCall, StepPlan
 from local_models.speculation.acceptance import ModelAcceptance
 from local_models.speculation.call_guess import CallGuess
-from local_models.speculation.choice import MOST, TRIAL_RATE, Choice, Layout, Offer, choose, could_gain, passes_of
+from local_models.speculation.choice import (
+    MOST,
+    TRIAL_RATE,
+    GuessOffer,
+    LengthChoice,
+    StepLayout,
+    choose,
+    could_gain,
+    passes_of,
+)
+from local_models.speculation.real_gain import RealGain
 from local_models.speculation.shared_table import SharedTable
 from local_models.speculation.step_cost import StepCost
 
@@ -37,13 +47,17 @@ class Speculation:
     times; 0: as many as pay. `draft` writes ahead where a text does not repeat what is known.
     """
 
-    def __init__(self, layout: Layout, ends: frozenset[int], fixed: int = 0, draft: "DraftModel | None" = None) -> None:
+    def __init__(
+        self, layout: StepLayout, ends: frozenset[int], fixed: int = 0, draft: "DraftModel | None" = None
+    ) -> None:
         self._layout, self._ends, self._fixed, self._draft = layout, ends, fixed, draft
         self._cost = StepCost()
         self._acceptance = ModelAcceptance()
         self._table = SharedTable()
+        self._gain = RealGain()
         self._guesses: dict[ScheduledCall, CallGuess] = {}
         self._step_seconds = self._look_seconds = self._drafted_seconds = 0.0
+        self._proposed_seconds = self._plain_seconds = 0.0  # of the last step with proposals, and of one without
         self._looks = 0
         self.rest = 0
         """Steps for which the engine may run the next stretch, before it looks again."""
@@ -65,9 +79,11 @@ class Speculation:
             space = max(min(call.room - call.written - 1, MOST), 0)
             if call.seeded and not self._fixed:  # scores of a wider step are rounded otherwise
                 space = 0
-            offers.append(Offer(call.slot, space, min(len(guess.tokens), space), guess.rate))
+            offers.append(GuessOffer(call.slot, space, min(len(guess.tokens), space), guess.rate))
         if self._draft is not None:
             offers = self._offer_drafts(self._draft, rows, guesses, offers)
+        if not self._fixed and self._gain.pauses():
+            return
         choice = self._choose(offers, spare)
         if choice is None:
             return
@@ -81,18 +97,18 @@ class Speculation:
                 row.proposed = [*row.proposed, *[row.call.tokens[-1]] * (most - len(row.proposed))]
         step.proposed = sum([len(row.proposed) for row in rows])
 
-    def _choose(self, offers: Sequence[Offer], spare: int) -> Choice | None:
+    def _choose(self, offers: Sequence[GuessOffer], spare: int) -> LengthChoice | None:
         if not any(offer.most for offer in offers):
             return None
         if not self._fixed:
-            return choose(offers, spare, self._layout, self._cost.seconds, self._cost.known, self._look_seconds)
+            return choose(offers, spare, self._layout, self._cost, self._look_seconds)
         each = min(self._fixed, spare // len(offers))
         lengths = [min(each, offer.most) for offer in offers]
-        return Choice(lengths) if any(lengths) else None
+        return LengthChoice(lengths) if any(lengths) else None
 
     def _offer_drafts(
-        self, draft: "DraftModel", rows: Sequence[Row], guesses: Sequence[CallGuess], offers: Sequence[Offer]
-    ) -> list[Offer]:
+        self, draft: "DraftModel", rows: Sequence[Row], guesses: Sequence[CallGuess], offers: Sequence[GuessOffer]
+    ) -> list[GuessOffer]:
         """Returns the offers, with those of the draft model where they are more often right than the others."""
         found = list(offers)
         again = self._looks % TRY_DRAFT == 0
@@ -103,7 +119,7 @@ class Speculation:
         for at, follows in zip(better, draft.follows([rows[at].call for at in better]), strict=True):
             if follows:
                 space = offers[at].space
-                found[at] = Offer(
+                found[at] = GuessOffer(
                     offers[at].slot, space, min(space, MOST_DRAFTED), rates[at], draft.token_seconds, drafted=True
                 )
         return found
@@ -113,8 +129,8 @@ class Speculation:
         draft: "DraftModel",
         rows: Sequence[Row],
         guesses: Sequence[CallGuess],
-        offers: Sequence[Offer],
-        choice: Choice,
+        offers: Sequence[GuessOffer],
+        choice: LengthChoice,
         threads: int,
     ) -> None:
         """Lets the draft model write the tokens that were chosen of its offers."""
@@ -155,6 +171,8 @@ class Speculation:
         if step.reads or step.riders:
             return
         if step.proposed:
+            self._proposed_seconds = seconds
+            self._plain_seconds = sum(map(self._cost.seconds, self._layout.plain_passes(self._slots(step.rows))))
             self._cost.record(self._passes(step.rows), seconds)
         else:
             self._record_plain(step.rows, seconds)
@@ -163,8 +181,8 @@ class Speculation:
         """Records the seconds of a decode in a stretch of the calls of a step; they have their slots still."""
         self._record_plain(step.rows, seconds)
 
-    def record_look(self, step: StepPlan, beside: float) -> None:
-        """Records the seconds of a step beside its decode, and chooses for how many steps to rest."""
+    def record_look(self, step: StepPlan, written: int, beside: float) -> None:
+        """Records the tokens that a step wrote and its seconds beside the decode; chooses how many steps to rest."""
         if step.reads or step.riders:
             return
         drafted = self._draft.spent if self._draft is not None else 0.0
@@ -172,17 +190,22 @@ class Speculation:
         self._look_seconds += RENEWED * (beside - self._look_seconds)
         if step.proposed:
             self.rest = 0
+            self._gain.record(self._plain_seconds, written / len(step.rows), self._proposed_seconds + beside)
         else:
             longest = min(self._look_seconds / max(LOOK_SHARE * self._step_seconds, 1e-9), LONGEST_REST)
             self.rest = min(max(2 * self.rest, 1), int(longest))
 
     def _record_plain(self, rows: Sequence[Row], seconds: float) -> None:
-        self._cost.record(self._layout.plain_passes([row.call.slot for row in rows]), seconds)
+        self._cost.record(self._layout.plain_passes(self._slots(rows)), seconds)
         self._step_seconds += RENEWED * (seconds - self._step_seconds)
 
     def _passes(self, rows: Sequence[Row]) -> list[int]:
-        slots, counts = [row.call.slot for row in rows], [row.count + len(row.proposed) for row in rows]
-        return passes_of(slots, counts, self._layout.unified)
+        counts = [row.count + len(row.proposed) for row in rows]
+        return passes_of(self._slots(rows), counts, self._layout.unified)
+
+    @staticmethod
+    def _slots(rows: Sequence[Row]) -> list[int]:
+        return [row.call.slot for row in rows]
 
     def close(self) -> None:
         """Frees the context of the draft model."""

@@ -1,8 +1,9 @@
 """Step cost: seconds of a pass over the weights by its number of tokens, from measured steps. Pure.
 
 A machine is slower for a while when others use it, for passes of all sizes alike. So a size has a relative cost, which
-changes slowly, and all sizes have one speed, which changes fast. In a size that was not measured, a token more than in
-the next smaller one that was costs half of one there: to try it is the only way to know.
+changes slowly, and all sizes have one speed, which changes fast. Between two sizes that were measured a token more
+costs what it does on average there. Beyond the largest one it is hoped to cost a little less than before it: to try
+a larger size is the only way to know.
 """
 
 from bisect import bisect_left, insort
@@ -10,9 +11,10 @@ from collections.abc import Sequence
 
 EXACT = 24  # sizes up to here are kept one by one, larger ones in groups of about a sixteenth
 SPEED, SIZE = 0.2, 0.04  # weight of a new measurement for the speed, and for the size
-TRUSTED = 3  # measurements of a size before it says something of the speed
+TRUSTED = 2  # measurements of a size before it counts
 STALE = 400  # measurements after which a size other than those of late counts as not measured
-HOPED = 0.5  # cost of a token more in a size that was not measured, by the cost of a token in one that was
+HOPED_FIRST, HOPED = 0.5, 0.8  # cost of a token more beyond the only size, or the largest, by that of one before
+REACH = 4  # times the largest size up to which another one is tried
 MOST_SURPRISE = 4.0  # a step that took longer was held up
 
 
@@ -33,6 +35,8 @@ class StepCost:
         self._latest: dict[int, int] = {}  # size -> number of its latest measurement
         self._sizes: list[int] = []  # those of `_costs`, ascending
         self._measurements = 0
+        self._trusted_sizes: list[int] = []
+        self._trusted_at = -1  # measurements when these were found
 
     @property
     def measured(self) -> bool:
@@ -40,26 +44,50 @@ class StepCost:
         return bool(self._sizes)
 
     def known(self, tokens: int) -> bool:
-        """Whether passes of this size were measured, and not too long ago."""
+        """Whether passes of this size, or of a smaller and a larger one, were measured not too long ago."""
         size = _group(tokens)
-        return self._counts.get(size, 0) >= TRUSTED and self._measurements - self._latest[size] < STALE
+        sizes = self._trusted()
+        return bool(sizes) and sizes[0] <= size <= sizes[-1]
+
+    def within_reach(self, tokens: int) -> bool:
+        """Whether a pass of this size is not too much larger than those that were measured."""
+        sizes = self._trusted()
+        return bool(sizes) and tokens <= REACH * sizes[-1]
 
     def seconds(self, tokens: int) -> float:
         """Returns the expected seconds of a pass; 0 before any was measured."""
         size = _group(tokens)
-        cost = self._costs.get(size) if self.known(tokens) else None
-        return self._speed * (cost if cost is not None else self._from_smaller(size))
-
-    def _from_smaller(self, size: int) -> float:
-        """Returns the cost of a size by that of the next smaller one, or by a share of the next larger one."""
-        at = bisect_left(self._sizes, size)
-        if at:
-            smaller = self._sizes[at - 1]
-            return self._costs[smaller] * (1 + HOPED * (size / smaller - 1))
-        if not self._sizes or not size:
+        sizes = self._trusted() or self._sizes
+        if not sizes or not size:
             return 0.0
-        larger = self._sizes[0]
-        return self._costs[larger] * size / larger
+        at = bisect_left(sizes, size)
+        if at < len(sizes):
+            upper = sizes[at]
+            if upper == size or not at:
+                return self._speed * self._costs[upper] * size / upper
+            lower = sizes[at - 1]
+            share = (size - lower) / (upper - lower)
+            return self._speed * (self._costs[lower] + share * (self._costs[upper] - self._costs[lower]))
+        return self._speed * self._beyond(sizes, size)
+
+    def _beyond(self, sizes: Sequence[int], size: int) -> float:
+        """Returns the hoped cost of a size that is larger than all that were measured."""
+        last = sizes[-1]
+        if len(sizes) == 1:
+            each = HOPED_FIRST * self._costs[last] / last
+        else:
+            before = sizes[-2]
+            each = HOPED * max(self._costs[last] - self._costs[before], 0.0) / (last - before)
+        return self._costs[last] + each * (size - last)
+
+    def _trusted(self) -> list[int]:
+        """Returns the sizes that count, ascending."""
+        if self._trusted_at != self._measurements:
+            self._trusted_at, newest = self._measurements, self._measurements - STALE
+            self._trusted_sizes = [
+                size for size in self._sizes if self._counts[size] >= TRUSTED and self._latest[size] > newest
+            ]
+        return self._trusted_sizes
 
     def record(self, passes: Sequence[int], seconds: float) -> None:
         """Records a step that took `seconds` for passes of so many tokens."""

@@ -14,7 +14,21 @@ LEAST_CONTEXT = 512  # tokens: with less a model is of no use
 CACHE_SHARE = 0.25  # part of the free memory for the KV caches, by default
 DEFAULT_SEQUENCES = 4
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
-_ONLY_GGUF = ("pool", "layout", "kv_type", "gpu_layers", "lora", "cache_mb", "cache_dir", "cache_disk_mb")
+_ONLY_GGUF = (
+    "pool",
+    "layout",
+    "kv_type",
+    "gpu_layers",
+    "gpu_split",
+    "gpu_shares",
+    "speculate",
+    "draft",
+    "lora",
+    "projector",
+    "cache_mb",
+    "cache_dir",
+    "cache_disk_mb",
+)
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,9 @@ _BUDGET = "local_memory_bytes"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])(?:i?B)?", re.IGNORECASE)
 _PLACE = Place("the command line")
 _METAVARS = {
+    "cache_dir": "FOLDER",
+    "cache_disk_mb": "MIB",
+    "cache_mb": "MIB",
     "chat_template": "FILE",
     "context": "TOKENS",
     "device": "NAME",
@@ -32,6 +35,9 @@ _METAVARS = {
 }
 _HELP = {
     "batch": "most tokens in one step",
+    "cache_dir": "folder in which prompts of finished calls outlive the program",
+    "cache_disk_mb": "most MiB of all files in that folder",
+    "cache_mb": "MiB of memory for prompts that have no place in the KV cache any more",
     "chat_template": "file with a Jinja template instead of that of the model",
     "context": "most tokens of one conversation (default: what the model was trained for, as far as memory allows)",
     "device": "where a model of hf: runs: cpu, cuda, mps",

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
+from benchmarks.local_peers.random_models import model as model_file
 from local_models import LoadOptions, LocalModel, Lora, ModelPool, Statistics
 from local_models.engine import inprocess, keeping
 from local_models.engine.inprocess import InProcessBackend
 from local_models.gguf import check, summarize
 from local_models.llama import sizing
 from tests.support.local_models.children import ROOT
+from tests.support.local_models.images import data_url, png
 from tests.support.local_models.models import AHOY, TINY, opened
+from tests.support.local_models.projector import make_projector
 
 SHARED = "You are a helpful agent of the team. " * 4
 PROMPTS = [SHARED + f"Your number is {n} and your secret word is {n * 77}. " * 8 + " Say:" for n in range(5)]
@@ -142,6 +145,25 @@ async def test_an_adapter_makes_what_was_kept_without_it_useless(tmp_path: Path)
     async with opened(sequences=2, context=1024, cache_dir=str(tmp_path), lora=(adapter,)) as model:
         assert await said(model) == other
         assert (await model.statistics()).kept_hits > 0
+
+
+async def test_a_picture_in_a_kept_prompt_is_that_picture(tmp_path: Path) -> None:
+    path, projector = model_file("random-3m-spm", tmp_path), make_projector(tmp_path / "mmproj.gguf", 192)
+    options = {"projector": str(projector), "sequences": 2, "context": 512, "cache_dir": str(tmp_path / "kept")}
+
+    def look(color: int) -> list[dict[str, Any]]:
+        shown = {"type": "image_url", "image_url": {"url": data_url(png(64, 64, (color, 9, 9)))}}
+        return [{"role": "user", "content": [{"type": "text", "text": "see this " * 10}, shown, shown, shown, shown]}]
+
+    said = []
+    for _ in range(2):
+        async with opened(path, **options) as model:
+            replies = [await model.chat(look(color), max_tokens=8, temperature=0) for color in (0, 120, 240)]
+            said.append([reply.tokens for reply in replies])
+            found = await model.statistics()
+    assert said[0] == said[1]
+    assert len(set(said[0])) == 3
+    assert found.kept_hits == 3
 
 
 PROGRAM = """

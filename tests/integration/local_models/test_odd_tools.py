@@ -59,7 +59,7 @@ async def test_names_and_arguments_are_those_of_the_tools_that_there_are(
 
 async def test_a_prompt_that_is_too_long_says_by_how_much_and_what_can_be_done() -> None:
     long = LLMRequest(model="tiny", messages=[{"role": "user", "content": "Repeat: " + "ab " * 400}], max_tokens=4)
-    for context, advice in ((512, "trained for 2048 tokens"), (2048, "")):
+    for context, advice in ((512, "larger `context`: it was trained for 2048"), (2048, "")):
         options = ConnectionOptions(local=LoadOptions(context=context, sequences=1))
         async with LLMConnection(options=options) as llm:
             if context == 2048:

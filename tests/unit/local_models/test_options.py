@@ -41,6 +41,9 @@ def summary() -> Summary:
         {"isolated": "yes"},
         {"threads": 1.5},
         {"memory_bytes": -1},
+        {"gpu_shares": (-1.0, 1.0)},
+        {"gpu_shares": (0.0, 0.0)},
+        {"gpu_shares": (1.0,), "gpu_split": "none"},
     ],
 )
 def test_load_options_that_cannot_be_right_are_named(wrong: dict[str, Any]) -> None:

@@ -8,15 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local_models.scheduling.scheduler import Row, ScheduledCall, StepPlan
-from local_models.speculation.acceptance import CallAcceptance, ModelAcceptance, Source, text_source
+from local_models.speculation.acceptance import CallAcceptance, GuessSource, ModelAcceptance, text_source
 from local_models.speculation.call_guess import CallGuess
-from local_models.speculation.choice import Choice, Layout, Offer, choose, passes_of
+from local_models.speculation.choice import LENGTHS, GuessOffer, LengthChoice, StepLayout, choose, passes_of
+from local_models.speculation.real_gain import RealGain
 from local_models.speculation.shared_table import LENGTH, SharedTable
 from local_models.speculation.speculation import Speculation
 from local_models.speculation.step_cost import STALE, TRUSTED, StepCost
 from local_models.speculation.text_lookup import LONG, SHORT, TextLookup
 
-SPLIT, UNIFIED = Layout(unified=False), Layout(unified=True)
+SPLIT, UNIFIED = StepLayout(unified=False), StepLayout(unified=True)
 TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=60)
 
 
@@ -104,8 +105,8 @@ def test_no_end_of_an_answer_is_proposed() -> None:
 def test_a_call_begins_with_the_rates_of_its_model() -> None:
     model = ModelAcceptance()
     for _ in range(100):
-        CallAcceptance(model).record(Source.SHARED, 8, 1)
-    assert CallAcceptance(model).rate(Source.SHARED) == pytest.approx(8 / 9, abs=0.03)
+        CallAcceptance(model).record(GuessSource.SHARED, 8, 1)
+    assert CallAcceptance(model).rate(GuessSource.SHARED) == pytest.approx(8 / 9, abs=0.03)
 
 
 # --- what a step costs ---
@@ -171,27 +172,29 @@ def test_passes_are_those_of_llama_cpp() -> None:
     assert passes_of([0, 1, 2, 3], [3, 3, 3, 3], unified=False) == [12]
     assert passes_of([0, 1, 2, 3], [1, 3, 1, 3], unified=False) == [4, 2, 2]
     assert passes_of([0, 2], [2, 2], unified=False) == [2, 2]
-    assert Layout(unified=False, gap=1).plain_passes([0, 2, 5]) == [3, 1]
+    assert StepLayout(unified=False, gap=1).plain_passes([0, 2, 5]) == [3, 1]
     assert SPLIT.plain_passes([0, 2]) == [1, 1]
 
 
-def chosen(offers: Sequence[Offer], cost: StepCost, layout: Layout = SPLIT, room: int = 448) -> Choice | None:
-    return choose(offers, room, layout, cost.seconds, cost.known)
+def chosen(
+    offers: Sequence[GuessOffer], cost: StepCost, layout: StepLayout = SPLIT, room: int = 448
+) -> LengthChoice | None:
+    return choose(offers, room, layout, cost)
 
 
-SIZES = [callers * (1 + length) for callers in (1, 8, 64) for length in (0, 1, 2, 3, 4, 6, 8, 12, 16)]
+SIZES = [callers * (1 + length) for callers in (1, 8, 64) for length in (0, *LENGTHS)]
 CHEAP = measured(linear(0.1, 1.0), SIZES)  # a token more costs a tenth of a step
 DEAR = measured(linear(1.0, 0.05), SIZES)  # a token more costs as much as it gives
 
 
 def test_good_proposals_are_long_where_tokens_are_cheap_and_none_where_they_are_not() -> None:
-    offers = [Offer(0, 16, 16, 0.95)]
+    offers = [GuessOffer(0, 16, 16, 0.95)]
     found = chosen(offers, CHEAP)
     assert found is not None
     assert found.lengths[0] >= 8
     assert chosen(offers, DEAR) is None
-    assert chosen([Offer(0, 16, 16, 0.05)], CHEAP) is None
-    short = chosen([Offer(0, 16, 16, 0.5)], CHEAP)
+    assert chosen([GuessOffer(0, 16, 16, 0.05)], CHEAP) is None
+    short = chosen([GuessOffer(0, 16, 16, 0.5)], CHEAP)
     assert short is not None
     assert short.lengths[0] <= 4
 
@@ -199,35 +202,37 @@ def test_good_proposals_are_long_where_tokens_are_cheap_and_none_where_they_are_
 def test_a_wide_batch_has_no_proposals_and_a_narrow_one_has() -> None:
     """A step costs as its passes are: up to 16 tokens for the price of one, from there on each its own."""
     roof = measured(lambda tokens: max(16.0, tokens), SIZES)
-    one = chosen([Offer(0, 16, 16, 0.9)], roof)
+    one = chosen([GuessOffer(0, 16, 16, 0.9)], roof)
     assert one is not None
     assert max(one.lengths) >= 12
-    wide = [Offer(slot, 16, 16, 0.9) for slot in range(64)]
+    wide = [GuessOffer(slot, 16, 16, 0.9) for slot in range(64)]
     assert chosen(wide, roof) is None
 
 
 def test_a_step_is_filled_where_that_spares_passes() -> None:
-    offers = [Offer(slot, 16, 0 if slot == 3 else 16, 0.95) for slot in range(8)]
+    offers = [GuessOffer(slot, 16, 0 if slot == 3 else 16, 0.95) for slot in range(8)]
     found = chosen(offers, CHEAP)
     assert found is not None
     assert found.filled
     assert found.lengths[3] == 0
-    lone = chosen([Offer(slot, 16, 16 if slot == 3 else 0, 0.95) for slot in range(8)], measured(linear(1, 9), SIZES))
+    lone = chosen(
+        [GuessOffer(slot, 16, 16 if slot == 3 else 0, 0.95) for slot in range(8)], measured(linear(1, 9), SIZES)
+    )
     assert lone is None or not lone.filled
-    full = chosen([Offer(slot, 1 if slot == 3 else 16, 0 if slot == 3 else 16, 0.95) for slot in range(8)], CHEAP)
+    full = chosen([GuessOffer(slot, 1 if slot == 3 else 16, 0 if slot == 3 else 16, 0.95) for slot in range(8)], CHEAP)
     assert full is None or not full.filled or max(full.lengths) == 1, "there is no room behind that call"
 
 
 def test_room_is_kept_to() -> None:
-    found = chosen([Offer(slot, 16, 16, 0.99) for slot in range(8)], CHEAP, room=20)
+    found = chosen([GuessOffer(slot, 16, 16, 0.99) for slot in range(8)], CHEAP, room=20)
     assert found is not None
     assert sum(found.lengths) <= 20
 
 
 def test_sizes_that_were_not_measured_are_tried_with_good_proposals_alone() -> None:
     plain = measured(linear(0.1, 1.0), [1])
-    assert chosen([Offer(0, 16, 16, 0.95)], plain) is not None
-    assert chosen([Offer(0, 16, 16, 0.5)], plain) is None
+    assert chosen([GuessOffer(0, 16, 16, 0.95)], plain) is not None
+    assert chosen([GuessOffer(0, 16, 16, 0.5)], plain) is None
 
 
 # --- all together, on a machine whose costs are known ---
@@ -239,6 +244,7 @@ def run(text: Callable[[int], int], cost: Callable[[int], float], prompt: list[i
     call = ScheduledCall(tokens=list(prompt), room=tokens, prompt=len(prompt), slot=0)
     while call.written < tokens:
         step = StepPlan(rows=[Row(call, len(call.tokens) - 1, 1)], tokens=1)
+        before = call.written
         speculation.propose(step, 500)
         row = step.rows[0]
         for proposed in (*row.proposed, -1):
@@ -248,7 +254,7 @@ def run(text: Callable[[int], int], cost: Callable[[int], float], prompt: list[i
         took = cost(1 + step.proposed)
         seconds += took
         speculation.record_step(step, took)
-        speculation.record_look(step, 0.0)
+        speculation.record_look(step, call.written - before, 0.0)
     return tokens * cost(1) / seconds
 
 
@@ -259,3 +265,30 @@ def test_a_repeated_prompt_is_faster_and_free_text_no_slower() -> None:
     assert run(lambda at: rng.randrange(40), linear(0.1, 1.0), prompt, 2000) > 0.99
     assert run(lambda at: rng.randrange(3), linear(0.9, 0.1), prompt, 2000) > 0.97
     assert run(lambda at: prompt[at], linear(1.0, 0.0), prompt, 400) > 0.97, "where tokens cost what they give"
+
+
+def test_where_estimates_are_wrong_there_is_a_pause_and_a_longer_one_each_time() -> None:
+    gain, pauses = RealGain(), list[int]()
+    for _ in range(200):
+        if gain.pauses():
+            pauses[-1] += 1
+            continue
+        before = gain._pause
+        gain.record(plain_seconds=1.0, tokens=1.5, seconds=2.0)
+        if gain._pause != before:
+            pauses.append(0)
+    assert pauses[:3] == [16, 32, 64]
+    gain = RealGain()
+    for _ in range(100):
+        gain.record(plain_seconds=1.0, tokens=3.0, seconds=2.0)
+    assert not gain.pauses()
+
+
+def test_sizes_between_measured_ones_are_known_and_larger_ones_tried_step_by_step() -> None:
+    found = measured(linear(1.0, 3.0), [1, 9])
+    assert found.known(5)
+    assert found.seconds(5) == pytest.approx(8.0, rel=0.1)
+    assert not found.known(17)
+    assert found.within_reach(36)
+    assert not found.within_reach(37)
+    assert 12.0 < found.seconds(17) < 20.0
