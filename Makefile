@@ -29,7 +29,7 @@ clients: venv ## SDKs and frameworks of other makers, in an environment of their
 	@$(BIN)/python -m pytest -m "$(if $(ALL),clients,clients and not large)" tests/clients
 
 test: venv npm ## all tests that fit in minutes
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m scripts.run_tests
 
 lint: venv ## formatting, types, the import contract, generated code, secrets
 	@$(BIN)/ruff check .

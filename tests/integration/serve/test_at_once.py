@@ -14,6 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.agents.until import until
+from tests.support.serve.both_ways import (
+    CHAT,
+    DIFFERS,
+    MESSAGES,
+    RESPONSES,
+    ask,
+    in_tasks,
+    request,
+    whole,
+    with_messages,
+)
 from tests.support.serve.endpoint import free_port
 from three_mode import Agent, LLMConnection, LLMRequest, LLMResponse, Orchestrator, Usage, handler
 from three_mode.agents.handlers.codec import encode
@@ -23,12 +34,7 @@ from three_mode.messages import Text, ToolCall
 from three_mode.serve import App, Connected, ServeOptions, serve
 from three_mode.serve.at_once import AtOnceAnswer
 
-CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
-# What differs between two answers to one request: numbers, times, and what is made of them.
-VARIES = re.compile(
-    rb'date: [^\r]*|request-id: [^\r]*|content-length: \d+|"id":"[^"]*"|"created(?:_at)?":\d+|"completed_at":\d+'
-    rb'|"latency":[\d.e-]+'
-)
+VARIES = re.compile(DIFFERS)
 
 
 class Moody(Agent):
@@ -103,32 +109,6 @@ def body(text: str = "hi", **fields: Any) -> bytes:
     return json.dumps({"model": "agent:moody", "messages": [{"role": "user", "content": text}], **fields}).encode()
 
 
-def request(path: str, body: bytes, *fields: str, method: str = "POST") -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "host: localhost", *fields, f"content-length: {len(body)}", "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
-async def answer(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"content-length: (\d+)", head)
-    return head if length is None else head + await reader.readexactly(int(length[1]))
-
-
-async def ask(found: Running, data: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection("127.0.0.1", found.port)
-    try:
-        writer.write(data)
-        async with asyncio.timeout(20):
-            return await answer(reader)
-    finally:
-        writer.close()
-
-
-def in_tasks() -> int:
-    """Requests that are being answered by tasks."""
-    return sum("Cycle._run" in repr(task.get_coro()) for task in asyncio.all_tasks())
-
-
 async def asleep(city: Orchestrator) -> int:
     found, _ = await city.ref("moody/0").ask(Moody.counts)
     return int(found)
@@ -179,10 +159,6 @@ heads = st.lists(
     max_size=3,
     unique=True,
 )
-
-
-def with_messages(path: str, said: list[Any]) -> dict[str, Any]:
-    return {"input": said} if path == RESPONSES else {"messages": said}
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -267,7 +243,7 @@ async def test_a_body_that_follows_its_head_is_waited_for_a_moment_and_no_longer
         for pause, tasks in ((0.0, 0), (0.3, 1)):
             reader, writer = await asyncio.open_connection("127.0.0.1", found.port)
             writer.write(request(CHAT, body()))
-            assert b" 200 " in await answer(reader)
+            assert b" 200 " in await whole(reader)
             head, _, said = request(CHAT, body("sleep")).partition(b"\r\n\r\n")
             writer.write(head + b"\r\n\r\n")
             await asyncio.sleep(pause)
@@ -285,7 +261,7 @@ async def test_requests_that_are_sent_ahead_are_answered_in_order(city: Orchestr
         reader, writer = await asyncio.open_connection("127.0.0.1", found.port)
         words = ["a", "bcd", "tool", "efghi"]
         writer.write(b"".join(request(CHAT, body(word)) for word in words))
-        replies = [json.loads((await answer(reader)).partition(b"\r\n\r\n")[2]) for _ in words]
+        replies = [json.loads((await whole(reader)).partition(b"\r\n\r\n")[2]) for _ in words]
         said = [reply["choices"][0]["message"]["content"] for reply in replies]
         assert said == ["a 1 None None", "bcd 1 None None", None, "efghi 1 None None"]
         writer.close()
@@ -314,7 +290,7 @@ async def test_a_body_that_cannot_be_read_is_refused_in_its_turn(
         reader, writer = await asyncio.open_connection("127.0.0.1", found.port)
         writer.write(request(CHAT, body("first")) + bad + request(CHAT, body("last")))
         async with asyncio.timeout(20):
-            replies = [await answer(reader) for _ in range(3)]
+            replies = [await whole(reader) for _ in range(3)]
         assert [b" 200 " in replies[0], b" 400 " in replies[1], b" 200 " in replies[2]] == [True, True, True]
         assert field in replies[1]
         writer.close()
