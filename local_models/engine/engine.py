@@ -718,7 +718,7 @@ class Engine:
     def _drop(self, ticket: Ticket) -> None:
         call = ticket.call
         if call is not None:
-            lags = any(image.rows.lag for image in self._images.pop(call, ()))  # a state is cut by tokens, not positions
+            lags = any(image.rows.lag for image in self._images.pop(call, ()))  # states are cut by tokens
             if self._speculation is not None:
                 self._speculation.forget(call)
             if self._tickets.pop(call, None) is not None:
