@@ -176,7 +176,11 @@ class Keeping:
         if self.kept.missing(prompt) < LEAST:
             return  # another call with the same beginning ended with this one
         started = time.perf_counter()
-        state = context.state(slot)
+        try:
+            state = context.state(slot)
+        except MemoryError:
+            self.kept.not_saved()
+            return
         taken = time.perf_counter() - started - OVERHEAD
         self._save_rate = _average(self._save_rate, max(taken, 0.0) / max(len(state), 1))
         self.kept.save(prompt, state)
