@@ -718,13 +718,13 @@ class Engine:
     def _drop(self, ticket: Ticket) -> None:
         call = ticket.call
         if call is not None:
-            lags = any(image.rows.lag for image in self._images.pop(call, ()))  # states are cut by tokens
+            self._images.pop(call, None)
             if self._speculation is not None:
                 self._speculation.forget(call)
             if self._tickets.pop(call, None) is not None:
                 slot = call.slot
                 self.scheduler.finish(call)
-                if self.keeping is not None and slot >= 0 and not lags:
+                if self.keeping is not None and slot >= 0:
                     self.keeping.ended(call, slot)
         self._mark_ended(ticket)
 
