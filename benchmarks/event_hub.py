@@ -175,7 +175,7 @@ async def differences(first: Sample, second: Sample, pairs: int) -> list[float]:
 async def measure(context: Context) -> list[Row]:
     """All rows."""
     pairs, rows = context.rounds(600, least=60), []
-    without_guards(AgentFastPath.complete)  # the same test as the others have; here, that it is there
+    without_guards(AgentFastPath._enter)  # the same test as the others have; here, that it is there
     async with LLMConnection("openai", "k", model="m") as llm, LLMConnection("openai", "k", model="m") as other:
         log = llm._services.log
         alone = other._services.log
