@@ -186,8 +186,8 @@ class Speculation:
         if step.reads or step.riders:
             return
         drafted = self._draft.spent if self._draft is not None else 0.0
-        beside, self._drafted_seconds = beside - (drafted - self._drafted_seconds), drafted
-        self._look_seconds += RENEWED * (beside - self._look_seconds)
+        drafting, self._drafted_seconds = drafted - self._drafted_seconds, drafted
+        self._look_seconds += RENEWED * (beside - drafting - self._look_seconds)
         if step.proposed:
             self.rest = 0
             self._gain.record(self._plain_seconds, written / len(step.rows), self._proposed_seconds + beside)
