@@ -412,6 +412,7 @@ PUBLIC = {
         "MemberJoined",
         "MemberLost",
         "Message",
+        "NameTable",
         "NameTaken",
         "NamesChanged",
         "NoSuchBus",
