@@ -11,7 +11,7 @@ from three_mode.cluster.core.claims import Claims
 from three_mode.cluster.core.frames import Surroundings, encode, read_packet
 from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.timing import NodeTiming
-from transports.bus import NameTable
+from transports.bus import NameRows
 
 SIZES, QUICK = (10, 50, 100, 300, 1000), (10, 50)
 AGENTS = 100  # of each node
@@ -120,7 +120,7 @@ def names_size(core: ClusterNode) -> int:
     try:
         before, _ = tracemalloc.get_traced_memory()
         kept = [Claims(claims) for claims in views.values()]
-        owners: NameTable[str] = NameTable()
+        owners: NameRows[str] = NameRows()
         for node, claims in views.items():
             owners.put([claim.name for claim in claims], node)
         after, _ = tracemalloc.get_traced_memory()

@@ -21,7 +21,7 @@ from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.shown import ROLE
 from three_mode.cluster.failures import fail
 from three_mode.errors import NoSuchAgent
-from transports.bus import Bus, BusError, BusOptions, CallCancelled, Encoded, NameTable, NameTaken, Overloaded, Request
+from transports.bus import Bus, BusError, BusOptions, CallCancelled, Encoded, NameRows, NameTaken, Overloaded, Request
 
 log = logging.getLogger("three_mode.cluster")
 _AGAIN = 0.1  # seconds until names that are taken are tried again
@@ -108,7 +108,7 @@ class RemoteNode:
         self._gateway, self.node, self.name, self._bus_name = gateway, node, name, bus
         self._options = replace(options, label=f"node-{name}", on_error=self._bus_failed)
         self._present = self._closed = False
-        self._wanted: NameTable[bool] = NameTable()  # names, and whether they are registered
+        self._wanted: NameRows[bool] = NameRows()  # names, and whether they are registered
         self._surplus: set[str] = set()  # registered, and wanted no longer
         self._hidden = 0  # times that names were hidden
         self._bus: Bus | None = None

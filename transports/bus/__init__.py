@@ -44,7 +44,7 @@ from transports.bus.events import (
 )
 from transports.bus.frames import Encoded, Kind
 from transports.bus.messages import Message
-from transports.bus.name_table import NameTable
+from transports.bus.name_rows import NameRows
 from transports.bus.options import BusOptions, Curve, Policy, SubscribeOptions
 from transports.bus.plain import is_plain as is_plain
 from transports.bus.pubsub.listener import Listener
@@ -88,7 +88,7 @@ __all__ = [
     "MemberJoined",
     "MemberLost",
     "Message",
-    "NameTable",
+    "NameRows",
     "NameTaken",
     "NamesChanged",
     "NoSuchBus",

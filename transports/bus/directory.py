@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from transports.bus.events import DirectoryChange, MemberInfo, MemberJoined, MemberLost, NamesChanged
-from transports.bus.name_table import NameTable
+from transports.bus.name_rows import NameRows
 from transports.bus.topics import matches
 
 
@@ -17,7 +17,7 @@ class Directory:
 
     def __init__(self) -> None:
         self._members: dict[str, MemberInfo] = {}
-        self._owners: NameTable[str] = NameTable()
+        self._owners: NameRows[str] = NameRows()
         self._patterns: dict[str, dict[str, int]] = {}
         self.members = MappingProxyType(self._members)
         self.names = MappingProxyType(self._owners)

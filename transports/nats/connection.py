@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from transports.nats.direct_way import DirectWay
 from transports.nats.errors import NatsError, NatsRefused, NatsUnreachable
 from transports.nats.options import NatsOptions
 from transports.nats.server_info import NatsServerInfo
-from transports.nats.short_way import ShortWay
 
 _REFUSALS = ("authorization violation", "authentication", "user authentication", "permissions violation", "nkey")
 _AGAIN = 0.25  # seconds between attempts to reach the server again
@@ -33,7 +33,7 @@ class NatsConnection:
     ) -> None:
         self.options, self._failed, self._changed = options, failed, changed
         self._client: Any = None
-        self._short: ShortWay | None = None
+        self._direct_way: DirectWay | None = None
         self._subscriptions: list[tuple[str, Callable[[bytes], None]]] = []
         self._queue: deque[tuple[str, bytes]] = deque()
         self._queued = 0
@@ -116,7 +116,7 @@ class NatsConnection:
                 await asyncio.wait({opening})
             if opening.cancelled() or opening.exception() is not None:
                 await _close(client)
-        self._client, self._short = client, ShortWay(client, self._failed)
+        self._client, self._direct_way = client, DirectWay(client, self._failed)
 
     def _settings(self) -> dict[str, Any]:
         """Return the settings of nats-py; NatsError for a file that cannot be read."""
@@ -230,14 +230,14 @@ class NatsConnection:
         made = await self._client.subscribe(
             subject, cb=took, pending_msgs_limit=options.inbox_messages, pending_bytes_limit=options.inbox_bytes
         )
-        if self._short is not None:
-            self._short.takes(made, callback)
+        if self._direct_way is not None:
+            self._direct_way.takes(made, callback)
 
     def publish(self, subject: str, payload: bytes) -> bool:
         """Send a message; False where it is dropped: there is no connection, or too much waits already."""
         if not self.connected or self._queued + len(payload) > self.options.queue_bytes:
             return False
-        if not self._queue and self._short is not None and self._short.publish(subject, payload):
+        if not self._queue and self._direct_way is not None and self._direct_way.publish(subject, payload):
             return True
         self._queue.append((subject, payload))
         self._queued += len(payload)

@@ -1,4 +1,4 @@
-"""A connection to a real NATS server: messages go the short way, and those that have to wait keep their order."""
+"""A connection to a real NATS server: messages go the direct way, and those that have to wait keep their order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ import pytest
 from tests.support.cluster.nodes import until
 from tests.support.cluster.server import NatsServer, on_each_server
 from transports.nats import NatsConnection, NatsOptions
-from transports.nats.short_way import ShortWay
+from transports.nats.direct_way import DirectWay
 
 
 class Listening:
@@ -67,7 +67,7 @@ async def test_a_message_goes_out_and_comes_in_without_a_task_between(
         raise AssertionError("it went the usual way of nats-py")
 
     monkeypatch.setattr(listening.connection._client, "publish", none)
-    listening.connection._short._usual = none  # type: ignore[union-attr]
+    listening.connection._direct_way._usual = none  # type: ignore[union-attr]
     assert listening.connection.publish("said", b"one")
     await until(lambda: listening.heard == [b"one"])
 
@@ -91,8 +91,8 @@ async def test_a_server_that_starts_anew_is_spoken_to_again(server: NatsServer, 
 async def test_a_client_that_is_not_as_it_is_known_goes_its_usual_way(
     server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ShortWay, "publish", lambda *_: False)
-    monkeypatch.setattr(ShortWay, "takes", lambda *_: None)
+    monkeypatch.setattr(DirectWay, "publish", lambda *_: False)
+    monkeypatch.setattr(DirectWay, "takes", lambda *_: None)
     listening = Listening(server.url)
     await listening.open()
     for number in range(20):

@@ -412,7 +412,7 @@ PUBLIC = {
         "MemberJoined",
         "MemberLost",
         "Message",
-        "NameTable",
+        "NameRows",
         "NameTaken",
         "NamesChanged",
         "NoSuchBus",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from three_mode.cluster.core.frames import Claim
-from transports.bus import NameTable
+from transports.bus import NameRows
 
 _Epoch = tuple[int, bool, int]  # number, away, placed
 
@@ -15,7 +15,7 @@ class Claims:
     __slots__ = ("_epochs",)
 
     def __init__(self, claims: Iterable[Claim] = ()) -> None:
-        self._epochs: NameTable[_Epoch] = NameTable()
+        self._epochs: NameRows[_Epoch] = NameRows()
         self.add(claims)
 
     def add(self, claims: Iterable[Claim]) -> None:

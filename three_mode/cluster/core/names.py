@@ -16,7 +16,7 @@ from msgspec import structs
 
 from three_mode.cluster.core.claims import Claims
 from three_mode.cluster.core.frames import Claim, NamesFrame, NamesPartFrame, Surroundings
-from transports.bus import NameTable, matches
+from transports.bus import NameRows, matches
 
 CLAIMS_A_FRAME = 2000
 _TOPICS = 1024  # topics whose listeners are remembered
@@ -102,7 +102,7 @@ class OwnNames:
 
     def __init__(self) -> None:
         self.claims = Claims()
-        self._placed: NameTable[int] = NameTable()  # agents that were placed here, and under which number
+        self._placed: NameRows[int] = NameRows()  # agents that were placed here, and under which number
         self.around = Surroundings()
         self.version = 0
         self.clock = 0

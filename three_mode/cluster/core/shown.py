@@ -8,7 +8,7 @@ from three_mode.cluster.core.actions import NamesHidden, NamesShown, PatternsCha
 from three_mode.cluster.core.claims import Claims
 from three_mode.cluster.core.names import NamesOf, OwnNames
 from three_mode.cluster.core.peers import Peers
-from transports.bus import NameTable
+from transports.bus import NameRows
 
 ROLE = "any:"
 
@@ -20,7 +20,7 @@ class ShownNames:
 
     def __init__(self, own: OwnNames, names: Mapping[str, NamesOf], peers: Peers) -> None:
         self._own, self._names, self._peers = own, names, peers
-        self.owners: NameTable[str] = NameTable()
+        self.owners: NameRows[str] = NameRows()
         """Agent elsewhere -> the node that is shown to have it."""
         self.roles: dict[str, frozenset[str]] = {}
         """Node -> its roles that are shown."""

@@ -12,7 +12,7 @@ from transports.bus.deadlines import LONGEST, Deadlines
 from transports.bus.errors import NoSuchName, NotEncodable, Overloaded, PeerLost, TooLarge
 from transports.bus.frames import SEND, STREAM, Envelope, pack_envelope
 from transports.bus.messages import Message
-from transports.bus.name_table import NameTable
+from transports.bus.name_rows import NameRows
 from transports.bus.pubsub.delivery import CAUGHT
 
 Handler = Callable[[Request], Any]
@@ -38,7 +38,7 @@ class Serving:
 
     def __init__(self, send: Send, at_once: AtOnce, failed: Callable[[str, BaseException], None]) -> None:
         self._send, self.at_once, self._failed = send, at_once, failed
-        self.handlers: NameTable[Taker] = NameTable()
+        self.handlers: NameRows[Taker] = NameRows()
         self._recent = self.handlers.recent
         self._own: Taker | None = None
         self._open: dict[tuple[str, int], Request] = {}

@@ -59,7 +59,7 @@ class _Row:
         self.gone = 0
 
 
-class NameTable(MutableMapping[str, V], Generic[V]):
+class NameRows(MutableMapping[str, V], Generic[V]):
     """Names and their values, which are hashable and never None. Names come in the order of groups and numbers, and not
     in that in which they were added.
 

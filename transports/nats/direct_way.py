@@ -1,4 +1,4 @@
-"""The short way of messages through a client of nats-py: published and received in the turn of the loop that does it.
+"""The direct way of messages through a client of nats-py: published and received in the turn of the loop that does it.
 
 nats-py hands a message that it publishes from a list to a task that writes, and one that it receives through a queue to
 a task of its subscription. Each takes a turn of the loop, and a task that is resumed: four of them for a question and
@@ -12,8 +12,8 @@ from typing import Any
 _MOST_BUFFERED = 64 * 1024  # bytes in the transport from which on messages wait in the queue, and the writer is told
 
 
-class ShortWay:
-    """The short way through one client, which is connected. `failed(error)` is called with what a callback raises."""
+class DirectWay:
+    """The direct way through one client, which is connected. `failed(error)` is called with what a callback raises."""
 
     def __init__(self, client: Any, failed: Callable[[Exception], None]) -> None:
         self._client, self._failed = client, failed

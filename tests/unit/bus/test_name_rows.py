@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from transports.bus import NameTable, name_table
+from transports.bus import NameRows, name_rows
 
 NAMES = [f"{group}/{number}" for group in ("scout", "a/b", "") for number in (*range(80), 500, 10**6)]
 NAMES += ["host:a", "scout/", "scout/01", "scout/-1", "any:judge@node", "scout/0x", "scout/1234567890"]
@@ -15,11 +15,11 @@ NAMES += ["s\u00e4/7", "scout/\u0663"]
 
 @pytest.mark.parametrize("most", [3, 65535])
 def test_a_table_is_as_a_dictionary(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    monkeypatch.setattr(name_table, "_MOST_VALUES", most)
-    monkeypatch.setattr(name_table, "_RECENT", 8)
+    monkeypatch.setattr(name_rows, "_MOST_VALUES", most)
+    monkeypatch.setattr(name_rows, "_RECENT", 8)
     for seed in range(30):
         chance = random.Random(seed)
-        table: NameTable[str] = NameTable()
+        table: NameRows[str] = NameRows()
         expected: dict[str, str] = {}
         for _ in range(1000):
             name, value, what = chance.choice(NAMES), chance.choice("pqrstu"), chance.random()
@@ -66,11 +66,11 @@ def bytes_of(make: Callable[[], object]) -> int:
 
 def test_a_name_takes_two_bytes_and_none_once_it_has_gone() -> None:
     names = [f"scout/{number}" for number in range(20_000)]
-    assert bytes_of(lambda: NameTable(names, "one")) < 2.5 * len(names)
+    assert bytes_of(lambda: NameRows(names, "one")) < 2.5 * len(names)
 
-    def rolling() -> NameTable[str]:
+    def rolling() -> NameRows[str]:
         """Make a table in which agents come and go for long, a hundred at a time."""
-        table = NameTable(names[:100], "one")
+        table = NameRows(names[:100], "one")
         for number in range(100, len(names)):
             table[names[number]] = "one"
             table.pop(names[number - 100])
