@@ -1,15 +1,17 @@
 """What a node of a cluster pays for each further node: its pure core among simulated nodes, in virtual time."""
 
-import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from benchmarks.harness import Benchmark, Context, Row
 from three_mode.cluster.core.actions import NamesShown, PeerChanged, SendPacket
+from three_mode.cluster.core.claims import Claims
 from three_mode.cluster.core.frames import Surroundings, encode, read_packet
 from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.timing import NodeTiming
+from transports.bus import NameRows
 
 SIZES, QUICK = (10, 50, 100, 300, 1000), (10, 50)
 AGENTS = 100  # of each node
@@ -112,12 +114,20 @@ def run(context: Context) -> Iterator[Row]:
 
 
 def names_size(core: ClusterNode) -> int:
-    """Bytes of what a node keeps of the names of others."""
-    size = sys.getsizeof(dict.fromkeys(name for view in core.names.values() for name in view.claims))  # who has which
-    for view in core.names.values():
-        size += sys.getsizeof(view.claims)
-        size += sum(sys.getsizeof(claim) + sys.getsizeof(claim.name) for claim in view.claims.values())
-    return size
+    """Bytes of what a node keeps of the names of others, as `tracemalloc` counts them while they are made anew."""
+    views = {node: list(view.claims.values()) for node, view in core.names.items()}
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        kept = [Claims(claims) for claims in views.values()]
+        owners: NameRows[str] = NameRows()
+        for node, claims in views.items():
+            owners.put([claim.name for claim in claims], node)
+        after, _ = tracemalloc.get_traced_memory()
+        assert sum(map(len, kept)) == len(owners)
+    finally:
+        tracemalloc.stop()
+    return after - before
 
 
 def _lose(crowd: Crowd) -> float:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -175,9 +175,9 @@ class Gateway:
         self.core.own.clock = max(self.core.own.clock, store.era << _ERA_BITS)
         return store
 
-    def rank(self) -> str:
+    def rank(self, agents: Iterable[str]) -> str:
         """Return the rank of agents that are placed here now: above those of all that this node has heard of."""
-        return rank_of(self.core.order_number(), self.core.id)
+        return rank_of(self.core.place(agents), self.core.id)
 
     # what the orchestrator asks ---------------------------------------------------------------------------------------
     @property

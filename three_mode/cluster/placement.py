@@ -72,7 +72,7 @@ class Placement:
                 hint="choose another name=",
             )
         for node, view in self._core.names.items():
-            if self._core.peers.reachable(node) and any(name.rpartition("/")[0] == group for name in view.claims):
+            if self._core.peers.reachable(node) and view.claims.in_group(group):
                 where = self._core.peers.name(node)
                 raise ConfigurationError(
                     f"the group {group!r} is on node {where} of the cluster {self._cluster!r} already",

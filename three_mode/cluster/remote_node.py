@@ -21,7 +21,7 @@ from three_mode.cluster.core.node import ClusterNode
 from three_mode.cluster.core.shown import ROLE
 from three_mode.cluster.failures import fail
 from three_mode.errors import NoSuchAgent
-from transports.bus import Bus, BusError, BusOptions, CallCancelled, Encoded, NameTaken, Overloaded, Request
+from transports.bus import Bus, BusError, BusOptions, CallCancelled, Encoded, NameRows, NameTaken, Overloaded, Request
 
 log = logging.getLogger("three_mode.cluster")
 _AGAIN = 0.1  # seconds until names that are taken are tried again
@@ -108,8 +108,9 @@ class RemoteNode:
         self._gateway, self.node, self.name, self._bus_name = gateway, node, name, bus
         self._options = replace(options, label=f"node-{name}", on_error=self._bus_failed)
         self._present = self._closed = False
-        self._wanted: set[str] = set()
-        self._registered: set[str] = set()
+        self._wanted: NameRows[bool] = NameRows()  # names, and whether they are registered
+        self._surplus: set[str] = set()  # registered, and wanted no longer
+        self._hidden = 0  # times that names were hidden
         self._bus: Bus | None = None
         self._changed = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -122,7 +123,7 @@ class RemoteNode:
     @property
     def in_step(self) -> bool:
         """Whether the names that can be called are those that are wanted."""
-        return not self._present or self._registered == self._wanted
+        return not self._present or not (self._surplus or self._wanted.having(False))
 
     # what the core says of it -----------------------------------------------------------------------------------------
     def appear(self) -> None:
@@ -137,12 +138,18 @@ class RemoteNode:
 
     def show(self, names: tuple[str, ...]) -> None:
         """Register names."""
-        self._wanted.update(map(self._own_name, names))
+        wanted = map(self._own_name, names)
+        new = [name for name in wanted if self._wanted.find(name) is None]
+        back = self._surplus.intersection(new)
+        self._surplus -= back
+        self._wanted.put(new, False)
+        self._wanted.put(back, True)
         self._changed.set()
 
     def hide(self, names: tuple[str, ...]) -> None:
         """Give names back."""
-        self._wanted.difference_update(map(self._own_name, names))
+        self._surplus.update(name for name in map(self._own_name, names) if self._wanted.pop(name))
+        self._hidden += 1
         self._changed.set()
 
     def _own_name(self, name: str) -> str:
@@ -174,7 +181,8 @@ class RemoteNode:
         """Bring the member of the bus to what is wanted; return False where a name is still taken."""
         if not self._present:
             bus, self._bus = self._bus, None
-            self._registered.clear()
+            self._surplus.clear()
+            self._wanted.put(self._wanted.having(True), False)
             if bus is not None:
                 await bus.leave(_LEAVE_WITHIN)
             return True
@@ -185,20 +193,23 @@ class RemoteNode:
             except NameTaken:  # an earlier start of that node is not lost yet
                 await bus.register(host_name(f"{self.name}-{self.node}"), self._on_host_request, PassedOn)
         bus = self._bus
-        gone = list(self._registered - self._wanted)
+        gone = list(self._surplus)
         if gone:
-            self._registered.difference_update(gone)
+            self._surplus.clear()
             await bus.unregister(gone)
-        new = sorted(self._wanted - self._registered)
+        new = self._wanted.having(False)
         owners = bus.names()
         free = [name for name in new if name not in owners]
         for start in range(0, len(free), _NAMES_AT_ONCE):
-            some = free[start : start + _NAMES_AT_ONCE]
+            some, hidden = free[start : start + _NAMES_AT_ONCE], self._hidden
             try:
                 await bus.register(some, self._on_request, PassedOn)
             except NameTaken:
                 return False
-            self._registered.update(some)
+            if self._hidden != hidden:
+                self._surplus.update(name for name in some if name not in self._wanted)
+                some = [name for name in some if name in self._wanted]
+            self._wanted.put(some, True)
         return len(free) == len(new)
 
     def _bus_failed(self, where: str, error: BaseException) -> None:

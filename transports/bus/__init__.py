@@ -44,6 +44,7 @@ from transports.bus.events import (
 )
 from transports.bus.frames import Encoded, Kind
 from transports.bus.messages import Message
+from transports.bus.name_rows import NameRows
 from transports.bus.options import BusOptions, Curve, Policy, SubscribeOptions
 from transports.bus.plain import is_plain as is_plain
 from transports.bus.pubsub.listener import Listener
@@ -87,6 +88,7 @@ __all__ = [
     "MemberJoined",
     "MemberLost",
     "Message",
+    "NameRows",
     "NameTaken",
     "NamesChanged",
     "NoSuchBus",

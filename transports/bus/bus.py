@@ -78,7 +78,7 @@ class Bus:
         self._closing: asyncio.Task[None] | None = None
         self.why = ""
         self._carrier: Carrier
-        self._owners: Mapping[str, str] = {}  # names of the directory, until this member leaves
+        self._owners: dict[str, str] = {}  # of names that were looked up lately, until this member leaves
         self._publish_small: Callable[..., Any] = _no_short_way
         self._names: Names
         self._subscriber: Subscriber
@@ -95,7 +95,7 @@ class Bus:
         self._names = Names(name, self._carrier, sink.serving, sink.watches, lambda: self._ended)
         await self._carrier.start()
         self._sending.joined(self._carrier)
-        self._owners = self._carrier.directory.names
+        self._owners = self._carrier.directory.recent
         _joined.add(self)
         return self
 
@@ -164,7 +164,7 @@ class Bus:
 
     def serve(self, handler: Handler | None) -> None:
         """Take requests to this member itself: its id is the address. None: no longer."""
-        self._serving.own = handler
+        self._serving.serve_member(handler)
 
     def locate(self, name: str) -> str | None:
         """Return the id of the member that registered `name`, or None."""

@@ -1,14 +1,14 @@
 """Directory: the members of a bus, the owner of each name, and the subscriptions of each member.
 
 The registry has one and every member has a copy; both change it by the same pure steps. A process may have many
-members, as a node of a cluster has: they share the texts of the names.
+members, as a node of a cluster has, and each has all names: they take two bytes in each.
 """
 
 from collections.abc import Iterable
-from sys import intern
 from types import MappingProxyType
 
 from transports.bus.events import DirectoryChange, MemberInfo, MemberJoined, MemberLost, NamesChanged
+from transports.bus.name_rows import NameRows
 from transports.bus.topics import matches
 
 
@@ -17,19 +17,20 @@ class Directory:
 
     def __init__(self) -> None:
         self._members: dict[str, MemberInfo] = {}
-        self._owners: dict[str, str] = {}
-        self._owned: dict[str, dict[str, None]] = {}
+        self._owners: NameRows[str] = NameRows()
         self._patterns: dict[str, dict[str, int]] = {}
         self.members = MappingProxyType(self._members)
         self.names = MappingProxyType(self._owners)
+        self.recent = self._owners.recent
+        """The owners of names that were looked up lately."""
 
     def owner(self, name: str) -> str | None:
         """Return the member that registered `name`."""
-        return self._owners.get(name)
+        return self._owners.find(name)
 
     def owned(self, member: str) -> tuple[str, ...]:
-        """Return the names of a member, oldest first."""
-        return tuple(self._owned.get(member, ()))
+        """Return the names of a member."""
+        return tuple(self._owners.having(member))
 
     def patterns(self, member: str) -> dict[str, int]:
         """Return the patterns that a member subscribes to, and how many times each."""
@@ -41,8 +42,8 @@ class Directory:
 
     def taken(self, names: Iterable[str], member: str) -> tuple[str, str] | None:
         """Return the first of `names` that another member owns, and its owner."""
-        for name in names:
-            owner = self._owners.get(name, member)
+        for name in self._owners.known(list(names)):
+            owner = self._owners[name]
             if owner != member:
                 return name, owner
         return None
@@ -61,9 +62,7 @@ class Directory:
         if info is None:
             return []
         self._patterns.pop(member, None)
-        names = tuple(self._owned.pop(member, ()))
-        for name in names:
-            del self._owners[name]
+        names = tuple(self._owners.take(member))
         changes: list[DirectoryChange] = [NamesChanged(member, removed=names)] if names else []
         return [*changes, MemberLost(info, reason)]
 
@@ -71,23 +70,15 @@ class Directory:
         """Make `member` the owner of `names`."""
         if member not in self._members:
             return []
-        owned = self._owned.setdefault(member, {})
-        added = tuple(intern(name) for name in dict.fromkeys(names) if name not in owned)
-        for name in added:
-            previous = self._owners.get(name)
-            if previous is not None:
-                self._owned[previous].pop(name, None)
-            self._owners[name] = member
-            owned[name] = None
+        added = tuple(self._owners.put(names, member))
         return [NamesChanged(member, added=added)] if added else []
 
     def remove_names(self, member: str, names: Iterable[str]) -> list[DirectoryChange]:
         """Remove `names` of `member`."""
-        owned = self._owned.get(member, {})
-        removed = tuple(name for name in dict.fromkeys(names) if name in owned)
+        owners = self._owners
+        removed = tuple(name for name in dict.fromkeys(names) if owners.find(name) == member)
         for name in removed:
-            del owned[name]
-            del self._owners[name]
+            owners.pop(name)
         return [NamesChanged(member, removed=removed)] if removed else []
 
     def set_patterns(self, member: str, patterns: dict[str, int]) -> None:

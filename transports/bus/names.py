@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from transports.bus.asking.requests import Request
-from transports.bus.asking.serving import Serving
+from transports.bus.asking.serving import Serving, Taker
 from transports.bus.carrier import Carrier
 from transports.bus.deadlines import check_seconds
 from transports.bus.errors import BadAddress, BusError, DeadlineExceeded, NameTaken, NoSuchName, PeerLost
+from transports.bus.events import DirectoryChange, NamesChanged
 from transports.bus.topics import check_name
 from transports.bus.watching import Watches
 
@@ -40,10 +41,9 @@ class Names:
         wanted = [names] if isinstance(names, str) else list(names)
         for name in wanted:
             check_name(name)
-            if name in self._handlers:
-                raise BadAddress(f"the name {name!r} is registered here already")
-        served = handler, request  # one for all of them
-        self._handlers.update(dict.fromkeys(wanted, served))
+        for name in self._handlers.known(wanted):
+            raise BadAddress(f"the name {name!r} is registered here already")
+        self._handlers.put(wanted, Taker(handler, request))
         try:
             await self._carrier.register(wanted)
         except BaseException as error:
@@ -67,16 +67,22 @@ class Names:
         """Wait until all names are registered, by any member; DeadlineExceeded after `within` seconds."""
         check_seconds(within)
         owners = self._carrier.directory.names
-        missing = {names} if isinstance(names, str) else set(names)
-        missing = {name for name in missing if name not in owners}
+        wanted = {names} if isinstance(names, str) else set(names)
+        missing = {name for name in wanted if name not in owners}
         changed = asyncio.Event()
-        watch = self._watches.add(lambda _: changed.set())
+
+        def on_change(change: DirectoryChange) -> None:
+            if isinstance(change, NamesChanged):
+                missing.difference_update(change.added)
+                missing.update(wanted.intersection(change.removed))
+                changed.set()
+
+        watch = self._watches.add(on_change)
         try:
             async with asyncio.timeout(within):
                 while missing:
                     await changed.wait()
                     changed.clear()
-                    missing = {name for name in missing if name not in owners}
         except TimeoutError:
             some = ", ".join(sorted(missing)[:5])
             raise DeadlineExceeded(f"{len(missing)} names did not appear within {within:g} s: {some}") from None

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from transports.nats.direct_way import DirectWay
 from transports.nats.errors import NatsError, NatsRefused, NatsUnreachable
 from transports.nats.options import NatsOptions
 from transports.nats.server_info import NatsServerInfo
@@ -32,6 +33,7 @@ class NatsConnection:
     ) -> None:
         self.options, self._failed, self._changed = options, failed, changed
         self._client: Any = None
+        self._direct_way: DirectWay | None = None
         self._subscriptions: list[tuple[str, Callable[[bytes], None]]] = []
         self._queue: deque[tuple[str, bytes]] = deque()
         self._queued = 0
@@ -114,7 +116,7 @@ class NatsConnection:
                 await asyncio.wait({opening})
             if opening.cancelled() or opening.exception() is not None:
                 await _close(client)
-        self._client = client
+        self._client, self._direct_way = client, DirectWay(client, self._failed)
 
     def _settings(self) -> dict[str, Any]:
         """Return the settings of nats-py; NatsError for a file that cannot be read."""
@@ -225,14 +227,18 @@ class NatsConnection:
 
         took: Callable[[Any], Awaitable[None]] = arrived
         options = self.options
-        await self._client.subscribe(
+        made = await self._client.subscribe(
             subject, cb=took, pending_msgs_limit=options.inbox_messages, pending_bytes_limit=options.inbox_bytes
         )
+        if self._direct_way is not None:
+            self._direct_way.takes(made, callback)
 
     def publish(self, subject: str, payload: bytes) -> bool:
         """Send a message; False where it is dropped: there is no connection, or too much waits already."""
         if not self.connected or self._queued + len(payload) > self.options.queue_bytes:
             return False
+        if not self._queue and self._direct_way is not None and self._direct_way.publish(subject, payload):
+            return True
         self._queue.append((subject, payload))
         self._queued += len(payload)
         self._wake.set()

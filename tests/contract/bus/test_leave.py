@@ -8,9 +8,12 @@ import pytest
 from tests.support.bus.members import Members, bus_name, echo, eventually, members
 from transports.bus import (
     Bus,
+    BusError,
     BusOptions,
     Closed,
+    Message,
     NoSuchBus,
+    NoSuchName,
     PeerLost,
 )
 
@@ -32,6 +35,22 @@ async def test_who_is_cancelled_while_it_leaves_has_left(group: Members, carrier
     await leaving.leave()
     await eventually(lambda: leaving.id not in staying.members())
     assert (await group.join()).locate("x") is None
+
+
+async def test_requests_that_come_while_a_member_leaves_are_no_failures_of_it(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    await b.register("x", echo)
+    await a.wait_for("x")
+    member, ends = b.id, list[Message | BusError]()
+    await a.ask("x", 0)  # there is a way to it
+    for number in range(300):
+        a.call("x", number, ends.append)
+        a.call(member, number, ends.append)
+        a.send("x", number)
+    await b.leave()
+    await eventually(lambda: len(ends) == 600)
+    assert {type(end) for end in ends} <= {Message, PeerLost, NoSuchName}
+    assert [error for _, error in group.errors if isinstance(error, Closed)] == []
 
 
 def test_a_loop_that_ends_while_a_member_leaves_keeps_no_bus(carrier: str) -> None:

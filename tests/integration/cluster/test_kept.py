@@ -13,7 +13,7 @@ from tests.support.agents.supervision import kill
 from tests.support.cluster.nodes import command_node, new_name, until
 from tests.support.cluster.server import NatsServer
 from three_mode import Orchestrator
-from three_mode.agents import KeepOptions
+from three_mode.agents import AgentsOutranked, KeepOptions
 from three_mode.agents.keeping.values import KeepClaim, KeepWrite, KeptState, rank_of
 from three_mode.cluster import Cluster
 from three_mode.cluster.kept import NatsStore, key_of
@@ -217,6 +217,38 @@ async def test_an_incarnation_that_was_cut_off_keeps_nothing_over_the_one_that_f
         await until(lambda: not far._roster.comes_back("counter/0"), SLOW)
         await home.restart(counter, within=SLOW)
         assert await counter.ask(Counter.count, within=SLOW) == 7
+
+
+async def test_of_twins_that_both_reach_the_store_the_one_that_keeps_is_left_when_the_network_heals(
+    server: NatsServer,
+) -> None:
+    cluster = new_name()
+    async with node(server.url, cluster, "a", hosts=1) as a, node(server.url, cluster, "b") as b:
+        await b.spawn(Hookless, name="b")
+        await a.bus.wait_for(["b/0"], within=SLOW)  # so that both number on from the same
+        joins = [parted(a), parted(b)]
+        early = await a.spawn(Counter, name="twin", restart="permanent")
+        assert await early.ask(Counter.add, 5, within=SLOW) == 5
+        for _ in range(2):  # each start is a later epoch of the same rank
+            await kill(a)
+            await a.bus.wait_for(["twin/0"], within=SLOW)
+        b._gateway.core.order_number()
+        late = await b.spawn(Counter, name="twin", restart="permanent")
+        assert await late.ask(Counter.add, 1, within=SLOW) == 6
+        cores = [orc._gateway.core.own.claims for orc in (a, b)]
+        assert cores[0]["twin/0"].number > cores[1]["twin/0"].number
+        with pytest.raises(StateNotKept, match="a later incarnation"):
+            await early.ask(Counter.add, 100, within=SLOW)
+        for join in joins:
+            join()
+        await until(lambda: "twin/0" not in a._roster.agents, SLOW)
+        assert [(event.agents, event.node) for event in a.events if isinstance(event, AgentsOutranked)] == [
+            (("twin/0",), "b")
+        ]
+        await a.bus.wait_for(["twin/0"], within=SLOW)
+        assert await a.ref("twin/0").ask(Counter.add, 1, within=SLOW) == 7
+        await b.restart(late, within=SLOW)
+        assert await late.ask(Counter.count, within=SLOW) == 7
 
 
 async def test_the_server_may_start_anew_and_what_was_kept_is_there(server: NatsServer) -> None:

@@ -307,12 +307,12 @@ def test_pace_is_none_when_quiet_and_slows_down_in_a_burst() -> None:
     assert few.wait(1.0) == 0.0
 
 
-def test_members_of_one_process_share_the_texts_of_names() -> None:
+def test_members_of_one_process_share_the_texts_of_names_without_a_number() -> None:
     found = []
     for _ in range(2):
         directory = Directory()
         directory.join(MemberInfo("@1", "host-1", 1, 0))
-        directory.add_names("@1", ["/".join(("scout", str(number))) for number in range(3)])  # texts of its own
+        directory.add_names("@1", [":".join(("any", str(number))) for number in range(3)])  # texts of its own
         found.append(list(directory.names))
-    assert found[0] == ["scout/0", "scout/1", "scout/2"]
+    assert found[0] == ["any:0", "any:1", "any:2"]
     assert all(one is other for one, other in zip(*found, strict=True))

@@ -1,9 +1,9 @@
 """What of other nodes is shown: the latest claim of each name, looked for where something changed."""
 
 import random
-from typing import Any
 
 from three_mode.cluster.core.actions import NamesHidden, NamesShown, PatternsChanged
+from three_mode.cluster.core.claims import Claims
 from three_mode.cluster.core.frames import Claim, Surroundings
 from three_mode.cluster.core.names import NamesOf, OwnNames
 from three_mode.cluster.core.peers import Peers
@@ -13,14 +13,14 @@ from three_mode.cluster.core.timing import NodeTiming
 NAMES = [f"scout/{number}" for number in range(12)]
 
 
-class Looked(dict[str, Claim]):
+class Looked(Claims):
     """Claims that count how often a name is looked for."""
 
     times = 0
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def rank(self, name: str) -> int:
         Looked.times += 1
-        return super().get(name, default)
+        return super().rank(name)
 
 
 def nodes(count: int) -> tuple[ShownNames, dict[str, NamesOf], Peers, OwnNames]:
@@ -53,21 +53,21 @@ def test_each_name_is_shown_at_its_latest_incarnation_whatever_changes_in_which_
             what = chance.random()
             if what < 0.15:  # an agent of this node begins or ends
                 for name in some:
-                    if own.claims.pop(name, None) is None:
-                        own.claims[name] = Claim(name, clock)
+                    if not own.claims.remove(name):
+                        own.claims.add([Claim(name, clock)])
                 actions = shown.agents(some)
             elif what < 0.25 and peers.shown(node):
                 peers.leave(0.0, node)
                 actions = shown.agents(views[node].claims)
-                views[node].claims.clear()
+                views[node].claims = Claims()
             else:
                 claims = views[node].claims
                 for name in some:
                     clock += chance.randint(0, 1)
                     if name in claims and chance.random() < 0.5:
-                        del claims[name]
+                        claims.remove(name)
                     else:
-                        claims[name] = Claim(name, max(clock, claims[name].number if name in claims else 0))
+                        claims.add([Claim(name, max(clock, claims.rank(name)))])
                 actions = shown.changed(node, some)
             for action in actions:
                 if isinstance(action, NamesHidden):
@@ -83,7 +83,7 @@ def test_each_name_is_shown_at_its_latest_incarnation_whatever_changes_in_which_
 def test_a_new_name_is_not_looked_for_at_all_nodes() -> None:
     shown, views, _, _ = nodes(100)
     for node, view in views.items():
-        view.claims = Looked({f"{node}/{number}": Claim(f"{node}/{number}", 1) for number in range(50)})
+        view.claims = Looked(Claim(f"{node}/{number}", 1) for number in range(50))
     Looked.times = 0
     for node, view in views.items():
         shown.changed(node, list(view.claims))

@@ -98,7 +98,7 @@ PLANTED: dict[str, tuple[type, str, Callable[..., Any], str]] = {
         OwnNames,
         "claim",
         lambda own, names: [
-            own.claims.__setitem__(name, claim) or own._changed.__setitem__(name, claim)
+            own.claims.add([claim]) or own._changed.__setitem__(name, claim)
             for name in names
             for claim in [_claim(name)]
         ],

@@ -412,6 +412,7 @@ PUBLIC = {
         "MemberJoined",
         "MemberLost",
         "Message",
+        "NameRows",
         "NameTaken",
         "NamesChanged",
         "NoSuchBus",

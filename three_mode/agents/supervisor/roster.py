@@ -14,6 +14,11 @@ from transports.bus import matches
 _PAST = 64  # members whose listeners are remembered after their end
 
 
+def _unranked(agents: Sequence[str]) -> str:
+    """Give agents no rank: nobody numbers them."""
+    return ""
+
+
 @dataclass(slots=True)
 class Group:
     """Agents that were spawned under one name."""
@@ -63,7 +68,7 @@ class Roster:
 
     groups: dict[str, Group] = field(default_factory=dict)
     agents: dict[str, Entry] = field(default_factory=dict)
-    rank: Callable[[], str] = str
+    rank: Callable[[Sequence[str]], str] = _unranked
     """Gives the rank of agents that are placed here now, for all of their lives here: those that are placed elsewhere
     later have a higher one. Empty: nobody numbers them."""
     _past: OrderedDict[str, dict[str, int]] = field(default_factory=OrderedDict)
@@ -100,9 +105,12 @@ class Roster:
 
     def add(self, group: Group, numbers: Iterable[int], host: str) -> list[Entry]:
         """Add agents of a group that a host is about to make."""
-        rank, restart = self.rank(), group.restart
+        numbers, restart = list(numbers), group.restart
+        names = [f"{group.name}/{number}" for number in numbers]
+        rank = self.rank(names)
         entries = [
-            Entry(f"{group.name}/{number}", group, number, host, History(restart), rank=rank) for number in numbers
+            Entry(name, group, number, host, History(restart), rank=rank)
+            for name, number in zip(names, numbers, strict=True)
         ]
         self.agents.update((entry.name, entry) for entry in entries)
         return entries

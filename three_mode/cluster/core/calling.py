@@ -172,12 +172,13 @@ class Calling:
             return 0, (OVERLOADED, f"{to}: node {name} has not acknowledged what was sent to it before")
         if not to or to.startswith(ROLE):
             return 0, None
-        claim = self._node.view(node).claims.get(to)
+        claim = self._node.view(node).claims.epoch(to)
         if claim is None:
             return 0, (NO_SUCH_NAME, f"no agent {to!r} is at node {name} any more")
-        if claim.away:
+        number, away, _ = claim
+        if away:
             return 0, (PEER_LOST, f"{to} is not there just now: its process at node {name} ended")
-        return claim.number, None
+        return number, None
 
     def answered(self, now: float, node: str, frame: AnswerFrame | PartFrame | EndFrame | FailFrame) -> None:
         call = self.out.answered_by(node, frame.id)

@@ -61,6 +61,13 @@ class Claim(msgspec.Struct, frozen=True, array_like=True, gc=False):
     number: Count
     away: bool = False
     """Its process ended, and it may come back."""
+    placed: Count = 0
+    """Number under which the agent was placed there, which stays when it is restarted; 0: it is `number`."""
+
+    @property
+    def rank(self) -> int:
+        """Number that decides between the incarnations of two nodes."""
+        return self.placed or self.number
 
 
 class Offer(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -1,7 +1,9 @@
 """Names: the agents of all nodes, each with the epoch of the incarnation that runs.
 
-An epoch is (number, node). A node numbers its claims above every number that it has seen, so a claim that was made in
-knowledge of another outranks it, no two incarnations have one epoch, and any two nodes agree which of two is later.
+An epoch is (number, node). A node numbers its claims above every number that it has seen, so no two incarnations have
+one epoch. Between two nodes the rank decides: the number under which an agent was placed at its node, which stays when
+it is restarted there, and the node. So one that was placed in knowledge of another outranks it, any two nodes agree
+which of two is later, and the store of what agents keep agrees with them: it has the same ranks.
 A name that is here wins over one that is elsewhere, until a later claim of a node that can be heard ends it.
 
 Names travel as changes from version to version. A node that misses one sees a version in the next heartbeat that it
@@ -10,8 +12,11 @@ does not have, and asks for all names.
 
 from collections.abc import Iterable
 
+from msgspec import structs
+
+from three_mode.cluster.core.claims import Claims
 from three_mode.cluster.core.frames import Claim, NamesFrame, NamesPartFrame, Surroundings
-from transports.bus import matches
+from transports.bus import NameRows, matches
 
 CLAIMS_A_FRAME = 2000
 _TOPICS = 1024  # topics whose listeners are remembered
@@ -29,15 +34,15 @@ class ListenerCounts:
         """Work them out again: names or patterns have changed."""
         self._known.clear()
 
-    def of(self, topic: str, claims: Iterable[str], around: Surroundings) -> int:
+    def of(self, topic: str, claims: Claims, around: Surroundings) -> int:
         """Return how many agents of these claims listen to a topic."""
         count = self._known.get(topic)
         if count is None:
             if len(self._known) >= _TOPICS:
                 self._known.clear()
             groups = around.groups.items()
-            found = {group for group, patterns in groups if any(matches(pattern, topic) for pattern in patterns)}
-            count = sum(name.rpartition("/")[0] in found for name in claims) if found else 0
+            found = [group for group, patterns in groups if any(matches(pattern, topic) for pattern in patterns)]
+            count = sum(map(claims.in_group, found))
             self._known[topic] = count
         return count
 
@@ -50,7 +55,7 @@ class NamesOf:
     def __init__(self) -> None:
         self.version = self.latest = 0
         """Version that is known here, and the latest that was heard of."""
-        self.claims: dict[str, Claim] = {}
+        self.claims = Claims()
         self.around = Surroundings()
         self.counts = ListenerCounts()
         self.parts: dict[int, NamesPartFrame] = {}
@@ -67,9 +72,8 @@ class NamesOf:
         self.version = frame.version
         self.counts.forget()
         for name in frame.removed:
-            self.claims.pop(name, None)
-        for claim in frame.claims:
-            self.claims[claim.name] = claim
+            self.claims.remove(name)
+        self.claims.add(frame.claims)
         self.around = frame.around or self.around
         return True
 
@@ -82,7 +86,7 @@ class NamesOf:
         self.parts[frame.part] = frame
         if len(self.parts) < frame.parts:
             return False
-        self.claims = {claim.name: claim for part in self.parts.values() for claim in part.claims}
+        self.claims = Claims(claim for part in self.parts.values() for claim in part.claims)
         self.around = next((part.around for part in self.parts.values() if part.around), self.around)
         self.version, self.parts = frame.version, {}
         self.counts.forget()
@@ -97,7 +101,8 @@ class OwnNames:
     """Names of this node, and the changes of them that the others have not been told of yet."""
 
     def __init__(self) -> None:
-        self.claims: dict[str, Claim] = {}
+        self.claims = Claims()
+        self._placed: NameRows[int] = NameRows()  # agents that were placed here, and under which number
         self.around = Surroundings()
         self.version = 0
         self.clock = 0
@@ -111,32 +116,42 @@ class OwnNames:
         self.clock = max(self.clock, max((claim.number for claim in claims), default=0))
 
     def claim(self, names: Iterable[str]) -> None:
-        """Claim names for agents that have begun here, each as a new incarnation."""
+        """Claim names for agents that have begun here, each a new incarnation of the rank that it was placed with."""
         self.clock += 1
         self.counts.forget()
-        for name in names:
-            self.claims[name] = self._changed[name] = Claim(name, self.clock)
+        self._set([Claim(name, self.clock, False, self._placed.find(name) or 0) for name in names])
+
+    def place(self, names: Iterable[str]) -> int:
+        """Give agents that are about to be made here their rank, and return it: it is above all that were seen."""
+        self.clock += 1
+        self._placed.put(names, self.clock)
+        return self.clock
 
     def reserve(self, names: Iterable[str], after: int) -> None:
         """Claim names for agents that are about to begin here, above `after`: nobody elsewhere ends for that yet."""
         self.clock = max(self.clock, after) + 1
         self.counts.forget()
-        for name in names:
-            self.claims[name] = self._changed[name] = Claim(name, self.clock, True)
+        self._set([Claim(name, self.clock, True) for name in names])
+
+    def _set(self, claims: list[Claim]) -> None:
+        self.claims.add(claims)
+        self._changed.update((claim.name, claim) for claim in claims)
 
     def release(self, names: Iterable[str]) -> None:
         """Give names up: their agents have ended."""
         self.counts.forget()
         for name in names:
-            if self.claims.pop(name, None) is not None:
+            claim = self.claims.get(name)
+            if claim is not None:
+                self.claims.remove(name)
                 self._changed[name] = None
+                if self._placed.find(name) == claim.placed:  # else it was placed anew meanwhile
+                    self._placed.pop(name)
 
     def away(self, names: Iterable[str]) -> None:
         """Note that the process of these agents ended, and that they may come back."""
-        for name in names:
-            claim = self.claims.get(name)
-            if claim is not None and not claim.away:
-                self.claims[name] = self._changed[name] = Claim(name, claim.number, True)
+        found = [self.claims.get(name) for name in names]
+        self._set([structs.replace(claim, away=True) for claim in found if claim is not None and not claim.away])
 
     def surround(self, around: Surroundings) -> None:
         """Set the roles of this node, and the patterns of its groups."""
@@ -146,8 +161,8 @@ class OwnNames:
 
     def acts(self, name: str, epoch: int) -> bool:
         """Return whether the incarnation of this epoch runs here."""
-        claim = self.claims.get(name)
-        return claim is not None and claim.number == epoch and not claim.away
+        claim = self.claims.epoch(name)
+        return claim is not None and claim[:2] == (epoch, False)
 
     def changes(self) -> list[NamesFrame]:
         """Return the changes that the others have not been told of, which they are told of now."""
@@ -186,5 +201,5 @@ class OwnNames:
         return [
             claim.name
             for claim in claims
-            if (own := mine.get(claim.name)) is not None and not claim.away and (claim.number, node) > (own.number, me)
+            if (own := mine.rank(claim.name)) >= 0 and not claim.away and (claim.rank, node) > (own, me)
         ]

@@ -172,7 +172,7 @@ class ClusterNode:
 
     def owner(self, name: str) -> str | None:
         """Return the node that has an agent which is not here."""
-        return self._shown.owners.get(name)
+        return self._shown.owners.find(name)
 
     def reserve(self, names: Iterable[str], after: int) -> None:
         """Claim names for agents that are about to begin here, above all claims up to `after`: those elsewhere are
@@ -180,6 +180,10 @@ class ClusterNode:
         names = list(names)
         self.own.reserve(names, after)
         self._show(names)
+
+    def place(self, names: Iterable[str]) -> int:
+        """Give agents that are about to be made here their rank among all of their names, and return its number."""
+        return self.own.place(names)
 
     def order_number(self) -> int:
         """Return the number of a new order: above those of all claims and orders that were seen here."""

@@ -48,9 +48,10 @@ class PlacementPlan:
         group.only, group.own = only, True
         begin = max(first, group.next_number)
         group.next_number, group.size = begin + count, group.size + count
-        for number in range(begin, begin + count):
-            self.agents[f"{order.group}/{number}"] = PlannedAgent(order.group, number, tuple(on))
-        self.log.note(order.group, *(f"{order.group}/{number}" for number in range(begin, begin + count)))
+        names = [f"{order.group}/{number}" for number in range(begin, begin + count)]
+        for number, name in enumerate(names, begin):
+            self.agents[name] = PlannedAgent(order.group, number, tuple(on))
+        self.log.note(order.group, *names)
         return range(begin, begin + count)
 
     def spread(

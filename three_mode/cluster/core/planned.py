@@ -53,7 +53,7 @@ class PlannedGroup(msgspec.Struct, array_like=True):
         return (node.id == me and self.own) or allows(node.offer, self.order.module)
 
 
-class PlannedAgent(msgspec.Struct, array_like=True):
+class PlannedAgent(msgspec.Struct, array_like=True, gc=False):
     """One agent."""
 
     group: Text

@@ -5,8 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from three_mode.cluster.core.actions import NamesHidden, NamesShown, PatternsChanged
+from three_mode.cluster.core.claims import Claims
 from three_mode.cluster.core.names import NamesOf, OwnNames
 from three_mode.cluster.core.peers import Peers
+from transports.bus import NameRows
 
 ROLE = "any:"
 
@@ -18,7 +20,7 @@ class ShownNames:
 
     def __init__(self, own: OwnNames, names: Mapping[str, NamesOf], peers: Peers) -> None:
         self._own, self._names, self._peers = own, names, peers
-        self.owners: dict[str, str] = {}
+        self.owners: NameRows[str] = NameRows()
         """Agent elsewhere -> the node that is shown to have it."""
         self.roles: dict[str, frozenset[str]] = {}
         """Node -> its roles that are shown."""
@@ -29,8 +31,8 @@ class ShownNames:
         """Show each agent that is elsewhere at the one node which has its latest incarnation: all are asked."""
         views = [(node, view.claims) for node, view in self._names.items() if self._peers.shown(node)]
 
-        def best(name: str) -> str | None:
-            found = [(claim.number, node) for node, claims in views if (claim := claims.get(name)) is not None]
+        def best(name: str, _: str | None) -> str | None:
+            found = [(rank, node) for node, claims in views if (rank := claims.rank(name)) >= 0]
             return max(found)[1] if found else None
 
         return self._show(names, best)
@@ -42,32 +44,36 @@ class ShownNames:
         asked where that one gives it up. A node's own claims of a name only grow.
         """
         view, owners = self._names.get(node), self.owners
-        claims = view.claims if view is not None and self._peers.shown(node) else {}
-        given_up = [name for name in names if owners.get(name) == node and name not in claims]
+        claims = view.claims if view is not None and self._peers.shown(node) else Claims()
+        given_up = [name for name in names if owners.find(name) == node and name not in claims]
 
-        def best(name: str) -> str | None:
-            before, claim = owners.get(name), claims.get(name)
-            if claim is None or before == node:
+        def best(name: str, before: str | None) -> str | None:
+            rank = claims.rank(name)
+            if rank < 0 or before == node:
                 return before
-            there = self._names[before].claims[name].number if before is not None else -1
-            return max((claim.number, node), (there, before or ""))[1]
+            there = self._names[before].claims.rank(name) if before is not None else -1
+            return max((rank, node), (there, before or ""))[1]
 
-        actions = self._show(set(names).difference(given_up), best)
+        others = set(given_up)
+        actions = self._show([name for name in names if name not in others], best)
         return actions + self.agents(given_up) if given_up else actions
 
-    def _show(self, names: Iterable[str], best: Callable[[str], str | None]) -> list[ShowAction]:
+    def _show(self, names: Iterable[str], best: Callable[[str, str | None], str | None]) -> list[ShowAction]:
         hidden: dict[str, list[str]] = {}
         shown: dict[str, list[str]] = {}
-        for name in names:
-            before, now = self.owners.get(name), best(name) if name not in self._own.claims else None
+        owners, own = self.owners, self._own.claims
+        for name in dict.fromkeys(names):
+            before = owners.find(name)
+            now = best(name, before) if name not in own else None
             if now == before:
                 continue
             if before is not None:
                 hidden.setdefault(before, []).append(name)
-                del self.owners[name]
+                owners.pop(name)
             if now is not None:
                 shown.setdefault(now, []).append(name)
-                self.owners[name] = now
+        for node, some in shown.items():
+            owners.put(some, node)
         actions: list[ShowAction] = [NamesHidden(node, tuple(some)) for node, some in hidden.items()]
         return actions + [NamesShown(node, tuple(some)) for node, some in shown.items()]
 

@@ -5,11 +5,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import Struct
+
 from transports.bus.asking.requests import Request
 from transports.bus.deadlines import LONGEST, Deadlines
 from transports.bus.errors import NoSuchName, NotEncodable, Overloaded, PeerLost, TooLarge
 from transports.bus.frames import SEND, STREAM, Envelope, pack_envelope
 from transports.bus.messages import Message
+from transports.bus.name_rows import NameRows
 from transports.bus.pubsub.delivery import CAUGHT
 
 Handler = Callable[[Request], Any]
@@ -17,6 +20,13 @@ Send = Callable[[str, bytes, Any], None]
 AtOnce = Callable[[str, bytes, bytes], bool]
 HANDLER_ERROR = "handler_error"
 _NEVER = math.inf
+
+
+class Taker(Struct, eq=False, frozen=True):
+    """Handler of some names, and the class of the requests that it gets."""
+
+    handler: Callable[[Any], Any]
+    kind: type[Request]
 
 
 class Serving:
@@ -28,16 +38,22 @@ class Serving:
 
     def __init__(self, send: Send, at_once: AtOnce, failed: Callable[[str, BaseException], None]) -> None:
         self._send, self.at_once, self._failed = send, at_once, failed
-        self.handlers: dict[str, tuple[Callable[[Any], Any], type[Request]]] = {}
-        self.own: Handler | None = None  # handler of requests to the member itself
+        self.handlers: NameRows[Taker] = NameRows()
+        self._recent = self.handlers.recent
+        self._own: Taker | None = None
         self._open: dict[tuple[str, int], Request] = {}
         self._deadlines = Deadlines(self._expired)
         self.served = self.late = 0
+        self._closed = False
 
     @property
     def open(self) -> int:
         """Number of requests that are not answered yet."""
         return len(self._open)
+
+    def serve_member(self, handler: Handler | None) -> None:
+        """Set the handler of requests to the member itself; None: there is none."""
+        self._own = Taker(handler, Request) if handler is not None else None
 
     def serve(self, member: str, envelope: Envelope, message: Message) -> None:
         """Run the handler of a request; drop the request if its deadline has passed."""
@@ -45,16 +61,14 @@ class Serving:
         if deadline < 0.0:  # the seconds that remain: the caller has another clock
             deadline = time.monotonic() - deadline
         self.served += 1
-        if deadline and time.monotonic() >= deadline:
-            self.late += 1  # the caller has given up already
+        if self._closed or (deadline and time.monotonic() >= deadline):
+            self.late += 1  # the caller has given up already, or hears that this member has left
             return
-        found = self.handlers.get(envelope.to)
-        if found is not None:
-            handler, kind = found
-        elif envelope.to[:1] == "@" and self.own is not None:
-            handler, kind = self.own, Request
-        else:
-            handler, kind = self._unknown_name, Request
+        to = envelope.to
+        taker = self._recent.get(to)
+        if taker is None:
+            taker = self._own if to[:1] == "@" else self.handlers.get(to)
+        handler, kind = (taker.handler, taker.kind) if taker is not None else (self._unknown_name, Request)
         wire = envelope.kind
         tells = wire == SEND
         request = kind(
@@ -148,7 +162,8 @@ class Serving:
             self._failed(f"on_cancel of {request.to!r}", error)
 
     def close(self) -> None:
-        """Cancel all requests."""
+        """Cancel all requests, and take no more."""
+        self._closed = True
         for key in list(self._open):
             self._end(key, "this member leaves the bus")
         self._deadlines.close()
