@@ -15,7 +15,7 @@ from local_models.files.catalogue import (
     remove,
     valid_name,
 )
-from local_models.files.known import KNOWN, KnownModel
+from local_models.files.known import KNOWN, KnownModel, ModelWheel
 from local_models.lazy import lazy_names
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = [
     "TINY",
     "CatalogueEntry",
     "KnownModel",
+    "ModelWheel",
     "add",
     "entries",
     "find",

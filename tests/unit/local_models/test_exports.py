@@ -52,6 +52,7 @@ FRONTS = {  # packages of local_models that the rest of the repository may impor
         "TINY",
         "CatalogueEntry",
         "KnownModel",
+        "ModelWheel",
         "add",
         "entries",
         "find",
