@@ -53,10 +53,10 @@ def has_amx() -> bool:
     return processor.exists() and "amx_tile" in processor.read_text()
 
 
-def wheel(folder: Path = WHEELS) -> Path | None:
-    """The wheel that was built; None where there is none that can be used here."""
+def wheel(folder: Path | None = None) -> Path | None:
+    """The wheel that was built, in `WHEELS` or another folder; None where there is none that can be used here."""
     version = requirement().partition("==")[2]
-    for path in folder.glob(f"llama_cpp_python-{version}-*.whl"):
+    for path in (folder or WHEELS).glob(f"llama_cpp_python-{version}-*.whl"):
         if not has_amx() or _is_marked(path):
             return path
     return None

@@ -90,7 +90,7 @@ async def kill_often(folder: Path, times: int, seed: int) -> None:
     async with talking(path, speaks="http/1.1") as (talks, _, server):
         for _ in range(times):
             server.always(writer)
-            await killed(path, server, letters, chance.uniform(0.0, 0.3))
+            await killed(path, server, letters, chance.uniform(0.0, 0.5))
             server.always(Turn(text=("yes",)))
             await check(talks, letters)
         assert sent_to(letters), "tools have run, or this test shows nothing"

@@ -186,8 +186,11 @@ async def test_a_cache_grows_within_the_budget(isolated: bool) -> None:
     options = msgspec.structs.replace(GROWING, isolated=isolated)
     async with ModelPool(bytes_of(8 + WIDTH), options) as pool:
         async with pool.use("tiny") as model:
-            await answers(model)
-            assert (await model.statistics()).sequences == WIDTH
+            for _ in range(20):  # calls may end before the last of them has come to a worker
+                await answers(model)
+                if (found := await model.statistics()).sequences == WIDTH:
+                    break
+            assert found.sequences == WIDTH
             await eventually(lambda: pool.used_bytes == bytes_of(WIDTH))  # of a worker it is told later
     assert pool.used_bytes == 0
 

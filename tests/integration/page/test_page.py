@@ -18,7 +18,7 @@ async def test_it_opens_with_the_key_of_its_address_and_follows_the_agents(brows
         assert orc.name in await page.text("header")
         assert await page.text(".state") == "live"
         await scouts[3].ask(Scout.score, "hello")
-        await page.until("[...document.querySelectorAll('table.agents tbody tr')][3].cells[5].innerText === '1'")
+        await page.until("[...document.querySelectorAll('table.agents tbody tr')][3].cells[6].innerText === '1'")
         assert page.complaints == []
         assert await orc.page() == address, "there is one page for each orchestrator"
 

@@ -114,11 +114,7 @@ PLANTED: dict[str, tuple[type, str, Callable[..., Any], str]] = {
     "any change of names is taken": (
         NamesOf,
         "change",
-        lambda view, frame: (
-            view.claims.update({one.name: one for one in frame.claims})
-            or setattr(view, "version", frame.version)
-            or True
-        ),
+        lambda view, frame: view.claims.add(frame.claims) or setattr(view, "version", frame.version) or True,
         "has scout|has judge",
     ),
     "a call whose time is over waits on": (
