@@ -136,6 +136,15 @@ class NameRows(MutableMapping[str, V], Generic[V]):
         self._went(group, row, cell)
         return value
 
+    def setdefault(self, name: str, default: V | None = None) -> V:
+        """Return the value of a name; `default`, which it has from now on, where it had none."""
+        found = self.find(name)
+        if found is None:
+            assert default is not None
+            self.put((name,), default)
+            return default
+        return found
+
     # many names -------------------------------------------------------------------------------------------------------
     def put(self, names: Iterable[str], value: V) -> list[str]:
         """Set the value of names; return those that had another one, or none. Those in a row are quick."""
