@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local_models.scheduling.scheduler import ScheduledCall, Scheduler, SchedulerLimits
-from tests.unit.local_models.test_scheduler_properties import LIMITS, WORK, Kv
+from tests.unit.local_models.test_scheduler_properties import LIMITS, WORK, Kv, calls_of
 
 
 @settings(max_examples=200, deadline=None)
@@ -24,16 +24,7 @@ def test_states_that_come_late_partly_or_not_at_all_end_every_call(
 
     if limits.shares:
         scheduler.restorable = restorable  # type: ignore[assignment]
-    to_come = [
-        ScheduledCall(
-            tokens=[family] * min(length, 12) + [rng.randint(0, 2) for _ in range(length)],
-            room=room,
-            agent=f"a{agent}",
-            priority=priority if rng.random() < 0.3 else 0,
-        )
-        for family, length, room, agent, priority in work
-    ]
-    to_come = [call for call in to_come if len(call.tokens) + call.room <= limits.slot_tokens]
+    to_come = calls_of(work, rng, limits)
     alive: list[ScheduledCall] = []
     steps = 0
     while to_come or alive:

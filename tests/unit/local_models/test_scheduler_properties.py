@@ -99,6 +99,22 @@ WORK = st.lists(
 )
 
 
+def calls_of(
+    work: list[tuple[int, int, int, int, int]], rng: random.Random, limits: SchedulerLimits, longer: int = 1
+) -> list[ScheduledCall]:
+    """Calls of some families of prompts that fit a slot, with answers that are `longer` times as long."""
+    calls = [
+        ScheduledCall(
+            tokens=[family] * min(length, 12) + [rng.randint(0, 2) for _ in range(length)],
+            room=longer * room,
+            agent=f"a{agent}",
+            priority=priority if rng.random() < 0.3 else 0,
+        )
+        for family, length, room, agent, priority in work
+    ]
+    return [call for call in calls if len(call.tokens) + call.room <= limits.slot_tokens]
+
+
 @settings(max_examples=300, deadline=None)
 @given(LIMITS, WORK, st.integers(0, 10**6), st.integers(1, 16))
 def test_every_call_ends_with_its_own_text(
@@ -106,16 +122,7 @@ def test_every_call_ends_with_its_own_text(
 ) -> None:
     rng = random.Random(seed)
     scheduler, kv = Scheduler(limits), Kv(limits)
-    to_come = [
-        ScheduledCall(
-            tokens=[family] * min(length, 12) + [rng.randint(0, 2) for _ in range(length)],
-            room=room,
-            agent=f"a{agent}",
-            priority=priority if rng.random() < 0.3 else 0,
-        )
-        for family, length, room, agent, priority in work
-    ]
-    to_come = [call for call in to_come if len(call.tokens) + call.room <= limits.slot_tokens]
+    to_come = calls_of(work, rng, limits)
     alive: list[ScheduledCall] = []
     total, ended, steps = len(to_come), 0, 0
     while to_come or alive:
@@ -169,16 +176,7 @@ def test_every_call_ends_with_its_own_text_whatever_is_proposed_for_it(
             step.proposed += len(row.proposed)
 
     scheduler, kv = Scheduler(limits), Kv(limits, propose=propose)
-    to_come = [
-        ScheduledCall(
-            tokens=[family] * min(length, 12) + [rng.randint(0, 2) for _ in range(length)],
-            room=2 * room,
-            agent=f"a{agent}",
-            priority=priority if rng.random() < 0.3 else 0,
-        )
-        for family, length, room, agent, priority in work
-    ]
-    to_come = [call for call in to_come if len(call.tokens) + call.room <= limits.slot_tokens]
+    to_come = calls_of(work, rng, limits, longer=2)
     alive: list[ScheduledCall] = []
     ended, total, steps = 0, len(to_come), 0
     while to_come or alive:
