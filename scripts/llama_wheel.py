@@ -110,7 +110,7 @@ def start(*options: str) -> "subprocess.Popen[bytes] | None":
         return None
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
         sys.exit("three-mode: a C++ compiler is needed to build llama-cpp-python (Debian: apt-get install g++ cmake)")
-    print(f"three-mode: {requirement()}: from pip's cache, or compiled (about two minutes on two cores)", flush=True)
+    print(f"three-mode: {requirement()}: from pip's cache, or compiled (up to five minutes on two cores)", flush=True)
     return subprocess.Popen([sys.executable, str(Path(__file__).resolve()), *options])
 
 
