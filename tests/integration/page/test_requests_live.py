@@ -171,3 +171,34 @@ async def test_a_loop_that_was_blocked_hears_of_those_who_look_before_it_counts_
         assert await scouts[0].ask(Scout.pass_on, "scout/1", "x") == 1.0
         await until(lambda: population.watch is None, 10.0)
         assert {type(actor.caller) for actor in population.actors.values()} == {Caller}
+
+
+async def test_hosts_keep_few_turns_from_one_order_to_the_next_and_say_how_many_messages_came() -> None:
+    async with watched(2, hosts=0) as (orc, scouts, _):
+        population = orc._population
+        assert population is not None
+        population.watch = PopulationWatch(population, False)
+        population.watch.asked(WatchOrder(requests=1))
+        for _ in range(300):
+            await scouts[0].ask(Scout.score, "x")
+        report = population.watch.asked(WatchOrder(requests=1))
+        assert (len(report.turns), report.messages) == (200, 300)
+        await scouts[0].ask(Scout.score, "x")
+        report = population.watch.asked(WatchOrder(requests=1, since=report.turns[-1].end))
+        assert (report.turns[-1].number, report.messages) == (201, 301)
+
+
+async def test_many_messages_are_counted_by_some_of_them_and_none_is_left_out_in_the_end() -> None:
+    async with watched(2, hosts=0) as (orc, scouts, _):
+        population = orc._population
+        assert population is not None
+        watch = population.watch = PopulationWatch(population, False)
+        watch.asked(WatchOrder(flows=True))
+        for _ in range(2):  # after the first report one in several is counted
+            for number in range(2000):
+                await scouts[number % 2].ask(Scout.score, "x")
+            watch.asked(WatchOrder(flows=True))
+        watch.asked(WatchOrder(flows=True))  # a calm time
+        await scouts[0].ask(Scout.score, "x")
+        report = watch.asked(WatchOrder(flows=True))
+        assert (report.flows, report.messages) == ((("orchestrator", "scout", 4001),), 4001)

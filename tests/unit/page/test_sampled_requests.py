@@ -4,7 +4,7 @@ import msgspec
 
 from three_mode.agents.wire.watching import AskSight, ModelSight, TurnSight, WaitSight, WatchReport
 from three_mode.page.requests import MOST_REQUESTS, RequestLog, tree_of_turns
-from three_mode.page.views.requests import new_turns, rate_after
+from three_mode.page.views.requests import new_messages, new_turns, rate_for
 
 
 def turn(
@@ -115,7 +115,14 @@ def test_each_turn_is_taken_once_and_what_is_lost_is_counted() -> None:
 
 
 def test_the_share_that_is_sampled_follows_how_many_there_are() -> None:
-    assert rate_after(1, 5000) == 4
-    assert rate_after(4, 100) == 4
-    assert rate_after(4, 3) == 2
-    assert rate_after(1, 0) == 1
+    assert rate_for(15_000, 1) == 128
+    assert rate_for(150, 1) == 1
+    assert rate_for(800, 8) == 8, "a number that swings a little leaves the rate alone"
+    assert rate_for(0, 128) == 1
+
+
+def test_messages_are_counted_from_report_to_report_and_from_nothing_where_a_host_counts_anew() -> None:
+    last: dict[str, int] = {}
+    assert new_messages(last, [WatchReport("host-1", 1.0, messages=70), WatchReport("host-2", 1.0, messages=5)]) == 75
+    assert new_messages(last, [WatchReport("host-1", 1.0, messages=90)]) == 20
+    assert new_messages(last, [WatchReport("host-1", 2.0, messages=30)]) == 30

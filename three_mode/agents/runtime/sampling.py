@@ -2,7 +2,8 @@
 
 A request begins with a message for whose answer a program waits; all turns that wait for one another have its first
 turn at the begin of their chain, in whatever process. So hosts agree which ones are kept without a word: those whose
-first turn has a hash that the rate divides. Of rates that are powers of two the rarer ones are among the others.
+first turn has a hash that the rate divides, a cheap one, as each turn is looked at. Of rates that are powers of two the
+rarer ones are among the others.
 """
 
 import math
@@ -24,8 +25,11 @@ from three_mode.handling import HandledCall, current, split
 if TYPE_CHECKING:
     from three_mode.events.values import LLMEvent
 
+_BETWEEN = 200  # turns that are kept from one order to the next
 KEPT = 2048  # turns; of more, the oldest are lost, and their numbers say so
 _OPEN = 4096  # turns that are at work; further ones are not kept
+_PLACES = 20_000  # agents whose hash is remembered
+_SPREAD = 0x9E3779B1  # turns in succession, and every second one, are spread over all remainders
 _OF_ONE = 64  # calls to models of one turn, its messages, and its waits
 
 
@@ -59,9 +63,11 @@ class RequestSampling:
         """`number`: of the last turn that was told of this population."""
         self.rate, self.until = 1, 0.0
         self.number = number
+        self._room = _BETWEEN
         self._session = session
-        self._open: dict[tuple[str, int], _OpenTurn] = {}
+        self.open: dict[tuple[str, int], _OpenTurn] = {}
         self._kept: deque[TurnSight] = deque(maxlen=KEPT)
+        self._places: dict[str, int] = {}
         self._started: dict[str, _ModelCall] = {}  # by the id of the request
         self._leave: Callable[[], None] | None = None
         session.when_llm(self._listen)
@@ -74,25 +80,43 @@ class RequestSampling:
         if self._leave is not None:
             self._leave()
 
+    def asked(self, rate: int, until: float) -> None:
+        """Sample one of so many requests, until then or until the next order."""
+        self.rate, self.until, self._room = rate, until, _BETWEEN
+
     def since(self, when: float) -> tuple[TurnSight, ...]:
         """Return the turns that ended since a moment."""
         return tuple(turn for turn in self._kept if turn.end >= when)
 
-    def began(self, agent: str, turn: int, request: Incoming, queued_at: float) -> None:
+    def takes(self, agent: str, turn: int, request: Incoming) -> bool:
+        """Whether a turn that is about to begin is of a sampled request."""
+        if self._room <= 0:
+            return False
+        if request.trace:
+            first = split(request.trace)[1].partition(">")[0]
+            if first:
+                agent, _, number = first.rpartition(":")
+                turn = int(number) if number.isdecimal() else 0
+        place = self._places.get(agent)
+        if place is None:
+            if len(self._places) >= _PLACES:
+                self._places.clear()
+            place = self._places[agent] = zlib.crc32(agent.encode())
+        return (place + turn * _SPREAD >> 8) % self.rate == 0 and len(self.open) < _OPEN
+
+    def began(self, agent: str, turn: int, sender: str, queued_at: float) -> None:
         """A turn is about to begin."""
-        _, chain = split(request.trace) if request.trace else ("", "")
-        first = chain.partition(">")[0] or f"{agent}:{turn}"
-        if zlib.crc32(first.encode()) % self.rate == 0 and len(self._open) < _OPEN:
-            now = time.perf_counter()
-            self._open[agent, turn] = _OpenTurn(request.sender, queued_at or now, now)
+        now = time.perf_counter()
+        self.open[agent, turn] = _OpenTurn(sender, queued_at or now, now)
+        self._room -= 1
 
     def refused(self, agent: str, turn: int) -> None:
         """It did not begin."""
-        self._open.pop((agent, turn), None)
+        self.open.pop((agent, turn), None)
 
     def ended(self, run: Run, failure: BaseException | None) -> None:
         """A turn has ended."""
-        found = self._open.pop((run.agent, run.turn), None)
+        found = self.open.pop((run.agent, run.turn), None)
         if found is None:
             return
         self.number += 1
@@ -117,7 +141,7 @@ class RequestSampling:
 
     def asks_of(self, call: HandledCall) -> list[AskSight] | None:
         """Return where the messages of a turn are noted; None where it is not sampled, or there are many."""
-        found = self._open.get((call.agent, call.turn))
+        found = self.open.get((call.agent, call.turn))
         return found.asks if found is not None and len(found.asks) < _OF_ONE else None
 
     # calls to models --------------------------------------------------------------------------------------------------
@@ -128,7 +152,7 @@ class RequestSampling:
 
     def _heard(self, event: "LLMEvent") -> None:
         call = current.get()  # events are told in the midst of the call, in the turn that makes it
-        found, now, key = self._open.get((call.agent, call.turn)), time.perf_counter(), event.request_id or ""
+        found, now, key = self.open.get((call.agent, call.turn)), time.perf_counter(), event.request_id or ""
         if event.kind == RESPONSE_START:
             if found is not None and len(self._started) < _OPEN:
                 self._started[key] = made = _ModelCall(now)
@@ -151,6 +175,6 @@ class RequestSampling:
         made: _ModelCall | _OpenTurn | None = _calling.get()
         if made is None:
             call = current.get()
-            made = self._open.get((call.agent, call.turn))
+            made = self.open.get((call.agent, call.turn))
         if made is not None and end > begin and len(made.waits) < _OF_ONE:
             made.waits.append(WaitSight(what, begin, end))

@@ -5,6 +5,7 @@ are of their own classes again once nobody has asked for a while.
 """
 
 import asyncio
+import random
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -27,10 +28,10 @@ from transports.bus import Message
 
 RECEIPTS = 64
 MOST_LOOKED_AT = 64  # agents at a time
-_BLOCKED, _GRACE = (
-    0.3,
-    1.5,
-)  # seconds by which a loop is late that was blocked, and then has for the orders of that time
+_EXACT = 500  # messages from one order to the next that are counted one by one; of more, some count for others
+_BLOCKED = 0.3  # seconds by which a loop is late that was blocked
+_GRACE = 1.5  # seconds that it then has for the orders of that time
+_random = random.Random()  # a program's own seed stays as it is
 
 
 class WatchedActor(Actor):
@@ -46,20 +47,21 @@ class WatchedActor(Actor):
         if watch is None:
             Actor.begin(self, spec, request, queued_at)
             return
-        watch.count(request.sender, self.group)
-        sampling = watch.sampling
-        if sampling is None:
+        watch.gap -= 1
+        if watch.gap <= 0:
+            watch.count(request.sender, self.group)
+        sampling, turn = watch.sampling, self.turn
+        if sampling is None or not sampling.takes(self.name, turn + 1, request):
             Actor.begin(self, spec, request, queued_at)
             return
-        turn = self.turn
-        sampling.began(self.name, turn + 1, request, queued_at)
+        sampling.began(self.name, turn + 1, request.sender, queued_at)
         Actor.begin(self, spec, request, queued_at)
         if self.turn == turn:  # it was refused, and no handler saw it
             sampling.refused(self.name, turn + 1)
 
     def run_ended(self, run: Run, result: Any, failure: BaseException | None) -> None:
         watch: PopulationWatch | None = self.owner.watch
-        if watch is not None and watch.sampling is not None:
+        if watch is not None and watch.sampling is not None and watch.sampling.open:
             watch.sampling.ended(run, failure)
         Actor.run_ended(self, run, result, failure)
 
@@ -119,7 +121,7 @@ class WatchedCaller(Caller):
     ) -> Any:
         watch: PopulationWatch | None = self.actor.owner.watch if isinstance(self.actor, Actor) else None
         sampling = None if watch is None else watch.sampling
-        asks = None if sampling is None else sampling.asks_of(current.get())
+        asks = sampling.asks_of(current.get()) if sampling is not None and sampling.open else None
         if asks is None:
             return await Caller.ask(self, to, handler, args, kwargs, within)
         began, error = time.perf_counter(), ""
@@ -141,6 +143,9 @@ class PopulationWatch:
         self.began = time.time()
         self.looks: dict[str, AgentLook] = {}
         self._sent: dict[tuple[str, str], int] = {}  # sender, receiver's group
+        self.gap = 1
+        """Messages until the one whose sender is looked at, which counts for all of these."""
+        self._gap, self._mean_gap, self._messages = 1, 1, 0
         self._heard: dict[tuple[str, WatchedFanout], int] = {}  # sender, fanout: times that an agent got a broadcast
         self._flows: dict[tuple[str, str], int] = {}  # group, group
         self._receipts: deque[ReceiptSight] = deque(maxlen=RECEIPTS)
@@ -163,7 +168,7 @@ class PopulationWatch:
             if self.sampling is None:
                 self.sampling = RequestSampling(population.session, self._turn)
             self._note_asks()
-            self.sampling.rate, self.sampling.until = order.requests, until
+            self.sampling.asked(order.requests, until)
             turns = self.sampling.since(order.since)
         sight = None
         actor = population.actors.get(order.agent)
@@ -172,9 +177,14 @@ class PopulationWatch:
             look.until = until
             sight = look.sight(actor)
         self._again(order.within)
+        messages = self._messages
         self._fold()
+        self._mean_gap = 1 + (self._messages - messages) // _EXACT
+        if self._mean_gap == 1:  # the next message is counted, and with it those since the last one that was
+            self._gap, self.gap = self._gap - self.gap + 1, 1
         flows = tuple((source, target, count) for (source, target), count in self._flows.items())
-        return WatchReport(population.label, self.began, flows, sight, tuple(self._receipts), self._receipt, turns)
+        receipts, host = tuple(self._receipts), population.label
+        return WatchReport(host, self.began, flows, sight, receipts, self._receipt, turns, self._messages)
 
     def _look(self, actor: Actor) -> AgentLook:
         look = self.looks.get(actor.name)
@@ -257,9 +267,13 @@ class PopulationWatch:
 
     # counting ---------------------------------------------------------------------------------------------------------
     def count(self, sender: str, group: str) -> None:
-        """Count a message to an agent of a group."""
+        """Count a message to an agent of a group, and with it those since the last one that was counted.
+
+        Where there are many, gaps of random length stand between those that are counted: no rhythm of senders hides.
+        """
         key = (sender, group)
-        self._sent[key] = self._sent.get(key, 0) + 1
+        self._sent[key] = self._sent.get(key, 0) + self._gap
+        self._gap = self.gap = 1 if self._mean_gap == 1 else _random.randrange(1, 2 * self._mean_gap)
 
     def count_broadcast(self, fanout: WatchedFanout, message: Message, agents: int) -> None:
         """Count a broadcast for as many agents of a fanout."""
@@ -294,6 +308,7 @@ class PopulationWatch:
     def _fold(self) -> None:
         """Sum up by groups, so that what is kept does not grow with the agents that send."""
         sent, self._sent = self._sent, {}
+        self._messages += sum(sent.values())
         for (sender, group), count in sent.items():
             self._add(group_of(sender), group, count)
         heard, self._heard = self._heard, {}

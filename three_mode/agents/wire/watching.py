@@ -165,6 +165,8 @@ class WatchReport(msgspec.Struct, frozen=True):
     """Number of receipts since `began`."""
     turns: tuple[TurnSight, ...] = ()
     """Turns of sampled requests, of those that are kept."""
+    messages: int = 0
+    """Messages to agents since `began`, but for broadcasts."""
 
 
 class LogLevelOrder(msgspec.Struct, frozen=True):

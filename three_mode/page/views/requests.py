@@ -10,7 +10,7 @@ from three_mode.page.readers import PageReader
 from three_mode.page.requests import RequestLog
 from three_mode.page.system import WatchedSystem
 
-_MANY, _FEW = 400, 40  # turns each time: more of them are sampled more rarely, fewer more often
+_MANY = 200  # sampled turns each time: a rate that gives more of them is too high
 _RAREST = 1 << 20
 LastTurns = dict[str, tuple[float, int]]
 """Host -> when its counting began, and the number of the last turn that it told."""
@@ -28,6 +28,7 @@ class RequestsView:
         self._rate = self._number = 1
         self._lost, self._since = 0, time.perf_counter()
         self._last: LastTurns = {}
+        self._messages: dict[str, int] = {}
 
     async def tell(self, readers: Sequence[PageReader]) -> None:
         since, self._since = self._since, time.perf_counter() - _BEHIND
@@ -36,7 +37,7 @@ class RequestsView:
         self._lost += lost
         if self.log.add(turns):
             self._number += 1
-        self._rate = rate_after(self._rate, len(turns) + lost)
+        self._rate = rate_for(new_messages(self._messages, reports), self._rate)
         text = b""
         for reader in readers:
             if reader.has.get(self.name) != self._number:
@@ -49,14 +50,26 @@ class RequestsView:
     def left(self) -> None:
         self._rate, self._lost, self._since = 1, 0, time.perf_counter()
         self._last.clear()
+        self._messages.clear()
         self.log.forget_open()
 
 
-def rate_after(rate: int, turns: int) -> int:
-    """Return of how many requests one is sampled from now on: a power of two."""
-    if turns > _MANY:
-        return min(_RAREST, rate * 4)
-    return max(1, rate // 2) if turns < _FEW else rate
+def rate_for(messages: int, before: int) -> int:
+    """Return of how many requests one is sampled, where so many messages come each time: a power of two."""
+    rate = 1
+    while messages > rate * _MANY and rate < _RAREST:
+        rate *= 2
+    return before if rate == before // 2 else rate  # a number that swings a little leaves the rate alone
+
+
+def new_messages(last: dict[str, int], reports: Sequence[WatchReport]) -> int:
+    """Return how many messages came since the last reports, which `last` has; it is brought up to date."""
+    count = 0
+    for report in reports:
+        known = last.get(report.host, 0)
+        count += report.messages - (known if known <= report.messages else 0)  # a host may count anew
+        last[report.host] = report.messages
+    return count
 
 
 def new_turns(last: LastTurns, reports: Sequence[WatchReport]) -> tuple[list[TurnSight], int]:
