@@ -478,6 +478,8 @@ class Engine:
         needed, length = scheduler.running + scheduler.waiting + len(long), long.needed()
         displaced = scheduler.counts.displaced
         slots = scheduler.limits.slots
+        if length:
+            needed = max([needed, *(slot + 1 for slot in range(slots) if scheduler.holds_any(slot))])
         growth.consider(slots, needed, displaced, self._offer, length, self._go_on_as_it_is)
         if needed > slots and not length and growth.may_shorten(slots):
             longest = max(self._long.length(ticket, call) for call, ticket in self._tickets.items())

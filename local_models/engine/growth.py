@@ -77,7 +77,8 @@ class Growth:
         refused: Callable[[], None] = lambda: None,
     ) -> None:
         """Begins to make another context where calls need more than the `slots` that there are, or where more texts
-        were `displaced` since the last one, or where a call needs a sequence of `length` tokens.
+        were `displaced` since the last one, or where a call needs a sequence of `length` tokens: `needed` then
+        reaches to the last sequence that holds a text.
 
         `adopt` gets it on the thread that made it, and raises a `LocalModelError` where the engine has ended. Where
         there is no memory for it, `refused` is called instead, on any thread.
@@ -85,7 +86,7 @@ class Growth:
         if self._thread is not None:
             return
         if length > self._length:
-            self._lengthen(slots, length, adopt, refused)
+            self._lengthen(slots, needed, length, adopt, refused)
         elif slots < self._most_of(self._length) and (needed > slots or displaced != self._displaced):
             self._widen(slots, needed, displaced, adopt, refused)
 
@@ -119,12 +120,21 @@ class Growth:
         tokens = self._room.most_tokens or self._room.shape.tokens
         return max(1, min(self.most, tokens // length))
 
-    def _lengthen(self, slots: int, length: int, adopt: Callable[[Context], None], refused: Callable[[], None]) -> None:
+    def _lengthen(
+        self,
+        slots: int,
+        needed: int,
+        length: int,
+        adopt: Callable[[Context], None],
+        refused: Callable[[], None],
+    ) -> None:
+        """Makes sequences longer, and fewer where the rest would stand empty: the cache stays small while it does."""
         longer = self._length
         while longer < min(length, self.longest):
             longer = min(2 * longer, self.longest)
         self._next_length = longer
-        self._begin(slots, min(slots, self._most_of(longer)), adopt, refused)
+        wanted = slots if self._room.fixed else max(needed, slots * self._length // longer, 1)
+        self._begin(slots, min(slots, wanted, self._most_of(longer)), adopt, refused)
 
     def _widen(
         self,

@@ -13,7 +13,7 @@ from local_models.options import LoadOptions
 UNKNOWN_CONTEXT = 4096  # tokens, where a file does not say what its model was trained for
 LONG_CONTEXT = 4096  # tokens that a model has by default beyond its budget of the KV cache, where there is memory
 LEAST_CONTEXT = 512  # tokens: with less a model is of no use
-FIRST_CONTEXT = 2048  # tokens of a sequence at load, by default: it grows once a call needs more
+FIRST_CONTEXT = 1024  # tokens of a sequence at load, by default: it grows once a call needs more
 MOST_SEQUENCES = 256
 CACHE_SHARE = 0.25  # part of the free memory for the KV cache, by default
 CACHE_CEILING = 2 << 30  # bytes of the KV cache, or those of the weights if more

@@ -88,7 +88,7 @@ def test_the_cpu_gets_streams_and_leaves_a_core_for_the_loop(summary: Summary) -
     assert not how.shape.unified
     assert how.threads == 7
     assert how.context == 2048
-    assert how.shape.tokens == how.sequences * how.context
+    assert how.shape.tokens == how.sequences * how.first_context
     assert how.kv_bytes <= ROOMY.free_bytes // 4
     assert plan(summary, LoadOptions(), msgspec.structs.replace(ROOMY, cores=1)).threads == 1
 
@@ -132,7 +132,7 @@ def test_the_context_is_what_the_model_was_trained_for_as_far_as_memory_allows(s
     assert 32_768 < half.context < 65_536
     assert half.context_chosen == "what the memory has room for; the model was trained for 131072"
     assert half.shape.tokens == half.sequences * half.first_context
-    assert half.first_context == 2048
+    assert half.first_context == 1024
     smaller = plan(large, LoadOptions(kv_type="q4_0"), roomy)
     assert smaller.context == 131_072
     asked = plan(large, LoadOptions(context=100_000), roomy)
