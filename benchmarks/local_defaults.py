@@ -1,4 +1,5 @@
-"""Defaults on a real model: one caller and sixteen beside llama-server, first token of a program beside `Llama`."""
+"""Defaults on a real model: callers at once beside llama-server, raw decode and `Llama`, and the first token of a
+program."""
 
 import asyncio
 import os
@@ -6,15 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks._peers import how_to_get, smollm2
 from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate
 from benchmarks.local_peers import subjects
 from local_models import LocalModel
+from local_models.llama import Context as KeyValueContext
+from local_models.llama import ContextShape, Weights
 
-CALLERS = (1, 16)
-TOKENS, CONTEXT = 64, 512
+CALLERS = {1: 64, 16: 48, 64: 16}  # tokens of an answer
+SLOTS = {1: 1, 16: 16, 64: 16}  # of llama-server: 64 slots are slower on this model
+CONTEXT, ROUNDS = 512, 5
+WIDTH = 16  # sequences of raw decode: with more of them this model is no quicker
 FIRST = "first token of a program"
 HOW_TO_GET_MODEL = f"{how_to_get('smollm2')}, or LOCAL_BENCHMARK_MODEL with the path of another file"
 OURS = """
@@ -48,20 +54,77 @@ def _prompt(number: int) -> str:
     return f"Write the story of {subjects.words(1, number)}, who"
 
 
-async def _ours(path: Path, callers: int) -> float:
+async def _ours(path: Path, callers: int, tokens: int) -> float:
     async with await LocalModel.load(path) as model:
         await subjects.ask_ours(model, "warm", 4, stream=False)
-        asks = [subjects.ask_ours(model, _prompt(n), TOKENS, str(n), stream=False) for n in range(callers)]
+        asks = [subjects.ask_ours(model, _prompt(n), tokens, str(n), stream=False) for n in range(callers)]
         answers, seconds = await subjects.together(asks)
         return sum(answer.tokens for answer in answers) / seconds
 
 
-async def _server(path: Path, callers: int) -> float:
-    async with subjects.server(path, callers, CONTEXT, threads=None) as port:
+async def _server(path: Path, callers: int, tokens: int) -> float:
+    async with subjects.server(path, SLOTS[callers], CONTEXT, threads=None) as port:
         await subjects.ask_server(port, "warm", 4, stream=False)
-        asks = [subjects.ask_server(port, _prompt(n), TOKENS, stream=False, to_end=False) for n in range(callers)]
+        asks = [subjects.ask_server(port, _prompt(n), tokens, stream=False, to_end=False) for n in range(callers)]
         answers, seconds = await subjects.together(asks)
         return sum(answer.tokens for answer in answers) / seconds
+
+
+def _llama(path: Path, tokens: int) -> float:
+    """Measures `Llama`, which answers one call after another."""
+    from llama_cpp import Llama
+
+    engine = Llama(str(path), n_ctx=CONTEXT, verbose=False)
+    try:
+        subjects.ask_llama(engine, "warm", 4)
+        started = time.perf_counter()
+        made = sum(subjects.ask_llama(engine, _prompt(number), tokens) for number in range(2))
+        return made / (time.perf_counter() - started)
+    finally:
+        engine.close()
+
+
+def _raw_decode(path: Path, callers: int, tokens: int) -> float:
+    """Measures llama_decode and an argmax for the same prompts, so many at a time as are quickest, with all threads."""
+    weights = Weights(str(path), gpu_layers=0, mmap=True)
+    shape = ContextShape(sequences=WIDTH, tokens=WIDTH * CONTEXT, batch=512, threads=os.cpu_count() or 1, unified=False)
+    kv = KeyValueContext(weights, shape)
+    try:
+        prompts = [weights.tokenize(_prompt(number), special=False, start=True) for number in range(callers)]
+        started = time.perf_counter()
+        for first in range(0, callers, WIDTH):
+            kv.clear()
+            _write(kv, prompts[first : first + WIDTH], tokens)
+        return callers * tokens / (time.perf_counter() - started)
+    finally:
+        kv.close()
+        weights.close()
+
+
+def _write(kv: KeyValueContext, prompts: list[list[int]], tokens: int) -> None:
+    """Reads prompts in one batch, and writes so many tokens behind each."""
+    entries = [(token, place, at) for at, prompt in enumerate(prompts) for place, token in enumerate(prompt)]
+    count, width = len(entries), len(prompts)
+    kv.tokens[:count], kv.positions[:count], kv.sequence[:count] = zip(*entries, strict=True)
+    kv.wanted[:count] = [place == len(prompts[at]) - 1 for _, place, at in entries]
+    assert kv.decode(count) == 0
+    for step in range(tokens):
+        chosen = kv.logits(width).argmax(axis=1)
+        if step < tokens - 1:
+            kv.tokens[:width], kv.sequence[:width], kv.wanted[:width] = chosen, range(width), 1
+            kv.positions[:width] = [len(prompt) + step for prompt in prompts]
+            assert kv.decode(width) == 0
+
+
+def _takes(path: Path, callers: int, tokens: int) -> dict[str, Callable[[], float]]:
+    """The engines that are compared for so many callers."""
+    takes: dict[str, Callable[[], float]] = {"three-mode": lambda: asyncio.run(_ours(path, callers, tokens))}
+    if subjects.server_command():
+        takes["llama-server"] = lambda: asyncio.run(_server(path, callers, tokens))
+    if callers > 1:
+        takes["Llama"] = partial(_llama, path, tokens)
+        takes["raw decode"] = partial(_raw_decode, path, callers, tokens)
+    return takes
 
 
 def _first_token(script: str, path: Path) -> float:
@@ -83,13 +146,11 @@ def run(context: Context) -> Iterator[Row | Missing]:
     if path is None:
         yield Missing(case=FIRST, subject="three-mode", how_to_get=HOW_TO_GET_MODEL)
         return
-    for callers in CALLERS:
-        takes: dict[str, Callable[[], float]] = {"three-mode": lambda n=callers: asyncio.run(_ours(path, n))}  # type: ignore[misc]
-        if subjects.server_command():
-            takes["llama-server"] = lambda n=callers: asyncio.run(_server(path, n))  # type: ignore[misc]
+    for callers, tokens in CALLERS.items():
+        takes = _takes(path, callers, tokens)
         case = f"{callers} at once"
         context.progress(case)
-        for subject, samples in alternate(takes, context.rounds(5, least=1), 1).items():
+        for subject, samples in alternate(takes, context.rounds(ROUNDS, least=1), 0).items():
             yield Row(case=case, subject=subject, unit="tokens/s", samples=samples, higher_is_better=True)
         if "llama-server" not in takes:
             yield Missing(case=case, subject="llama-server", how_to_get=subjects.HOW_TO_GET_SERVER)
@@ -106,12 +167,18 @@ BENCHMARK = Benchmark(
     summary="SmolLM2 135M Q4_1 with default options: tokens a second, and the first token of a program",
     run=run,
     targets=[
-        *(Target(case=f"{n} at once", subject="three-mode", peer="llama-server", at_least=1.0) for n in CALLERS),
+        Target(case="1 at once", subject="three-mode", peer="llama-server", at_least=1.0),
+        *(
+            Target(case=f"{callers} at once", subject="three-mode", peer=peer, at_least=wanted)
+            for callers in (16, 64)
+            for peer, wanted in (("llama-server", 1.15), ("Llama", 2.5), ("raw decode", 0.95))
+        ),
         Target(case=FIRST, subject="three-mode", peer="Llama", at_most=1.5),
     ],
     notes=(
         "All engines choose their own threads and sizes; llama-server is given its slots. An answer ends where the "
-        "model ends it, in all engines. Loading is not part of the rates. The first token counts from the start of the "
+        "model ends it, but that of raw decode. All read the prompts in the measured time. Loading is not part of the "
+        "rates; a burst's first moments, in which the cache grows, are. The first token counts from the start of the "
         "interpreter; one round before has measured the widths, checked the file and compiled the modules."
     ),
 )
