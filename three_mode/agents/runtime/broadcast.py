@@ -87,6 +87,7 @@ class Fanout:
         self._actors: dict[Actor, int] = {}  # actor -> the count when it joined
         self._agents: tuple[Agent, ...] = ()
         self._order: tuple[Actor, ...] = ()
+        self._left = False  # whether actors have left that `_order` still has
         self._busy: dict[Actor, None] = {}
         self._envelope, self._trace = b"", ""  # of the last message: most messages have the same
         self.count = 0
@@ -96,6 +97,7 @@ class Fanout:
     @property
     def actors(self) -> tuple[Actor, ...]:
         """Actors that listen, in the order in which they are called."""
+        self._drop_left()
         return self._order
 
     def add(self, actors: list[Actor]) -> None:
@@ -110,7 +112,9 @@ class Fanout:
         """Remove an actor; the next message does not reach it."""
         self._actors.pop(actor, None)
         self._busy.pop(actor, None)
-        self.refresh_agents()
+        if not self._left:  # once for all that leave in one turn of the loop
+            self._left = True
+            self.owner.loop.call_soon(self._drop_left)
 
     def delivered_to(self, actor: Actor) -> int:
         """Return how many messages the actor has begun with here."""
@@ -118,8 +122,14 @@ class Fanout:
 
     def refresh_agents(self) -> None:
         """Take the agents from the actors again: actors came or left, or one was restarted with a new agent."""
+        self._left = False
         self._order = tuple(self._actors)
         self._agents = tuple(actor.agent for actor in self._order)
+
+    def _drop_left(self) -> None:
+        """Take the agents from the actors again, if some have left."""
+        if self._left:
+            self.refresh_agents()
 
     def update_busy(self, actor: Actor) -> None:
         """Note whether the actor can begin with a message at once."""
@@ -134,6 +144,8 @@ class Fanout:
 
         The bus calls this for each message.
         """
+        if self._left:
+            self.refresh_agents()
         try:
             value = self._decode(message.raw)
         except Exception as error:  # noqa: BLE001  # code of a hint may raise anything
