@@ -149,7 +149,9 @@ class Engine:
             remaining = deque(tickets)
             try:
                 while remaining:
-                    self._accept(remaining.popleft())
+                    ticket = remaining.popleft()
+                    heapq.heappush(self._deadlines, (ticket.deadline, next(self._ticket_numbers), ticket))
+                    self._accept(ticket)
             finally:  # one of them ended the engine: the rest have no call yet and would never be answered
                 for ticket in remaining:
                     self._reject(ticket, EngineFailed("the engine failed over another call"))
@@ -250,7 +252,7 @@ class Engine:
                 break
             except Exception:  # the command has reported its error to its caller
                 logger.exception("a command of a closing model failed")
-        for ticket in (*self._tickets.values(), *self._long.take()):
+        for ticket in (*self._tickets.values(), *self._long.tickets()):
             self._fail(ticket, reason)
         for job in self._jobs:
             job.fail(reason)
@@ -268,7 +270,7 @@ class Engine:
 
     def _run_turn(self) -> None:
         if self.scheduler.idle and not self._jobs and not (self.keeping is not None and self.keeping.pending):
-            self._commands.get()()
+            self._await_command(self._deadlines[0][0] - time.monotonic() if len(self._long) else None)
         while True:
             try:
                 self._commands.get_nowait()()
@@ -332,7 +334,6 @@ class Engine:
                 self._lags = {last: lag for last, lag in self._lags.items() if last in held}
             self._lags |= {image.rows.stand_ins[-1]: image.rows.lag for image in ticket.images if image.rows.lag}
         self.totals.prompt_tokens += len(ticket.tokens)
-        heapq.heappush(self._deadlines, (ticket.deadline, next(self._ticket_numbers), ticket))
 
     def _overloaded(self, ticket: Ticket) -> None:
         waiting = self.scheduler.waiting + len(self._long)
@@ -353,16 +354,15 @@ class Engine:
             self._drop(ticket)
 
     def _expire(self) -> None:
-        if len(self._deadlines) > 2 * len(self._tickets) + 64:  # mostly calls that ended before their deadline
+        if len(self._deadlines) > 2 * (len(self._tickets) + len(self._long)) + 64:  # mostly calls that have ended
             self._deadlines = [entry for entry in self._deadlines if not entry[2].ended]
             heapq.heapify(self._deadlines)
         now = time.monotonic()
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].ended):
             ticket = heapq.heappop(self._deadlines)[2]
-            if ticket.ended or ticket.call is None:
-                continue
-            self.totals.expired += 1
-            self._fail(ticket, DeadlineExceeded(ticket.stage(), ticket.options.within))
+            if not ticket.ended:
+                self.totals.expired += 1
+                self._fail(ticket, DeadlineExceeded(ticket.stage(), ticket.options.within))
 
     def _run_step(self) -> None:
         started = time.perf_counter()
@@ -387,7 +387,7 @@ class Engine:
             self._finish(self._tickets[call], "length")
         if not step.rows or step.full:
             if self.scheduler.restoring and not step.full:
-                self._await_state()
+                self._await_command(STATE_SECONDS)  # deadlines are looked at
             return
         pictured = take_image(step, self._images) if self._images else None
         if self._images:
@@ -465,12 +465,10 @@ class Engine:
             self._finish(self._tickets[full], "length")
         return False
 
-    def _await_state(self) -> None:
-        """Waits for a command, as no call can go on before a state has arrived."""
-        try:
-            self._commands.get(timeout=STATE_SECONDS)()
-        except Empty:
-            pass  # deadlines are looked at
+    def _await_command(self, seconds: float | None) -> None:
+        """Waits for a command, as no call can go on before one; None: for as long as it takes."""
+        with suppress(Empty):
+            self._commands.get(timeout=None if seconds is None else max(seconds, 0))()
 
     def _grow(self, growth: Growth) -> None:
         """Asks for a wider context where the calls, or the texts that are kept, need one."""
@@ -503,7 +501,8 @@ class Engine:
 
     def _resume_long(self, *, waits: bool) -> None:
         """Goes on with the calls that waited for longer sequences; `waits`: or waits on for still longer ones."""
-        for ticket in self._long.take():
+        for ticket in self._long.tickets():
+            self._long.drop(ticket)
             call = ticket.call
             if call is None:
                 self._accept(ticket, waits)
@@ -717,6 +716,7 @@ class Engine:
 
     def _drop(self, ticket: Ticket) -> None:
         call = ticket.call
+        self._long.drop(ticket)
         if call is not None:
             self._images.pop(call, None)
             if self._speculation is not None:

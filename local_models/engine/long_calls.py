@@ -18,7 +18,7 @@ class LongCalls:
 
     def __init__(self, longest: int) -> None:
         self.longest = longest
-        self._waiting: list[Ticket] = []
+        self._waiting: dict[Ticket, None] = {}  # in their order
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -34,16 +34,19 @@ class LongCalls:
 
     def add(self, ticket: Ticket) -> None:
         """Adds a call that waits."""
-        self._waiting.append(ticket)
+        self._waiting[ticket] = None
+
+    def drop(self, ticket: Ticket) -> None:
+        """Takes a call out, if it waits: it has ended, or goes on."""
+        self._waiting.pop(ticket, None)
 
     def needed(self) -> int:
         """Returns the tokens of a sequence that all of them fit; 0: none waits."""
-        return max((self.length(each, each.call) for each in self._waiting if not each.ended), default=0)
+        return max((self.length(each, each.call) for each in self._waiting), default=0)
 
-    def take(self) -> list[Ticket]:
-        """Returns those that wait and have not ended, in their order, and forgets them."""
-        waiting, self._waiting = self._waiting, []
-        return [ticket for ticket in waiting if not ticket.ended]
+    def tickets(self) -> list[Ticket]:
+        """Returns those that wait, in their order."""
+        return list(self._waiting)
 
 
 def held_piece(ticket: Ticket) -> Piece:
