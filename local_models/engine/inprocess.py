@@ -190,7 +190,7 @@ class InProcessBackend:
                 _speculation(self._weights, context, options, self._draft_weights),
             )
             if options.lora:
-                self._engine.adapters([(self._adapter(lora.path), lora.scale) for lora in options.lora])
+                self._engine.cache.adapters([(self._adapter(lora.path), lora.scale) for lora in options.lora])
         except BaseException:
             if context is not None:
                 context.close()
@@ -216,7 +216,7 @@ class InProcessBackend:
         self._closed = threading.Event()
         if kept is not None:
             kept.wait_until_open()
-        self._engine.start()
+        self._engine.thread.start()
 
     def _room(self, measure: Callable[[], tuple[int, str]], claim: Claim) -> Room:
         """Returns how far the cache may grow."""
@@ -273,7 +273,7 @@ class InProcessBackend:
     # --- texts and tokens ---
 
     def _tokens(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
-        self._engine.require_open()
+        self._engine.thread.require_open()
         ids: list[int] = []
         for index, part in enumerate(parts):
             ids += self._weights.tokenize(part, special=special, start=start and index == 0)
@@ -370,10 +370,10 @@ class InProcessBackend:
             raise self._too_long(least)
         images: Sequence[ImageAt] = ()
         if request.pictures:
-            self._engine.require_open()
+            self._engine.thread.require_open()
             tokens, images = self._with_images(request.parts, request.pictures)
         elif request.tokens:
-            self._engine.require_open()
+            self._engine.thread.require_open()
             self._check_tokens(request.tokens, "prompt")
             tokens = list(request.tokens)
         else:
@@ -466,7 +466,7 @@ class InProcessBackend:
         def command() -> None:
             value, problem = None, None
             try:
-                self._engine.require_open()
+                self._engine.thread.require_open()
                 value = run()
             except LocalModelError as error:
                 problem = error
@@ -476,20 +476,20 @@ class InProcessBackend:
             finally:
                 loop.call_soon_threadsafe(settle, value, problem)
 
-        self._engine.command(command)
+        self._engine.thread.command(command)
         return await future
 
     async def save(self, tokens: list[int]) -> tuple[tuple[int, ...], bytes]:
-        return await self._on_engine(lambda: self._engine.save(tokens))
+        return await self._on_engine(lambda: self._engine.cache.save(tokens))
 
     async def restore(self, tokens: list[int], state: bytes) -> bool:
-        return await self._on_engine(lambda: self._engine.restore(tokens, state))
+        return await self._on_engine(lambda: self._engine.cache.restore(tokens, state))
 
     async def set_lora(self, adapters: Sequence[Lora]) -> None:
         chosen = [(lora.path, lora.scale) for lora in adapters]
 
         def put_on() -> None:
-            self._engine.adapters([(self._adapter(path), scale) for path, scale in chosen])
+            self._engine.cache.adapters([(self._adapter(path), scale) for path, scale in chosen])
             if self._engine.keeping is not None:
                 self._engine.keeping.start_over(self._key(chosen))
 
@@ -649,10 +649,10 @@ class InProcessBackend:
             except RuntimeError:
                 pass
 
-        if self._engine.ended:  # by a failure: the weights are freed once nobody tokenizes, which may take a while
+        if self._engine.thread.ended:  # by a failure: the weights are freed once nobody tokenizes, which takes a while
             threading.Thread(target=ended, name="local-model-free", daemon=True).start()
         else:
-            self._engine.close(ended)
+            self._engine.thread.close(ended)
         while not done.is_set():
             try:
                 async with asyncio.timeout(1):
@@ -677,4 +677,4 @@ class InProcessBackend:
 
     def abandon(self) -> None:
         """Frees the memory on the engine's thread, without waiting."""
-        self._engine.close(self._free)
+        self._engine.thread.close(self._free)

@@ -5,6 +5,7 @@ it begins if its prompt and those tokens do not fit, and later once it has fille
 for longer sequences, it goes on as far as there is room.
 """
 
+from local_models.engine.growth import Growth
 from local_models.engine.tickets import Ticket
 from local_models.errors import OutOfMemory
 from local_models.replies import Piece
@@ -14,10 +15,14 @@ EXPECTED = 512  # tokens that a call is expected to write at most, if it may wri
 
 
 class LongCalls:
-    """Calls that wait for longer sequences. `longest` is the most tokens that a sequence may have."""
+    """Calls that wait for longer sequences.
 
-    def __init__(self, longest: int) -> None:
+    `longest` is the most tokens that a sequence may have. Without `growth` sequences are as long as they may be.
+    """
+
+    def __init__(self, longest: int, growth: Growth | None) -> None:
         self.longest = longest
+        self._growth = growth
         self._waiting: dict[Ticket, None] = {}  # in their order
 
     def __len__(self) -> int:
@@ -31,6 +36,10 @@ class LongCalls:
         """Returns the tokens that the sequence of a call should have; `call`: one that has begun."""
         there, written = (len(call.tokens), call.written) if call is not None else (len(ticket.tokens), 0)
         return there + min(self.most(ticket) - written, EXPECTED)
+
+    def lacks(self, tokens: int, present: int) -> bool:
+        """Whether sequences of `present` tokens are too short for so many, and may get longer."""
+        return tokens > present and self._growth is not None and self._growth.may_lengthen()
 
     def add(self, ticket: Ticket) -> None:
         """Adds a call that waits."""

@@ -64,7 +64,7 @@ async def test_steps_that_are_alike_are_not_planned_one_by_one(
     async with opened(path, sequences=4, **options) as model:
         backend = model._backend
         assert isinstance(backend, InProcessBackend)
-        scheduler, plans = backend._engine.scheduler, 0
+        scheduler, plans = backend._engine.cache.scheduler, 0
         plan = scheduler.plan
 
         def counted(*arguments: Any) -> StepPlan:
