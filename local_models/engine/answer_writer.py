@@ -10,7 +10,7 @@ from local_models.engine.tickets import Ticket
 from local_models.errors import EngineFailed, LocalModelError
 from local_models.llama import Floats, Weights
 from local_models.replies import Finish, Piece
-from local_models.scheduling.scheduler import Row
+from local_models.scheduling.plan import Row
 
 
 class AnswerWriter:

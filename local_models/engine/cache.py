@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from local_models.engine.images import PromptImages
 from local_models.errors import EngineFailed
 from local_models.llama import Context
-from local_models.scheduling.scheduler import Copy, Keep, Scheduler, SchedulerLimits
+from local_models.scheduling.plan import Copy, Keep, SchedulerLimits
+from local_models.scheduling.scheduler import Scheduler
 
 
 class KvCache:
@@ -32,15 +33,15 @@ class KvCache:
 
     def save(self, tokens: list[int]) -> tuple[tuple[int, ...], bytes]:
         """Returns the kept text that shares most with `tokens`, and its KV state; `((), b"")` where there is none."""
-        slot, held = self.scheduler.kept(tokens)
+        slot, held = self.scheduler.slots.kept(tokens)
         if slot < 0:
             return (), b""
         return held, self.context.save(slot)
 
     def restore(self, tokens: list[int], state: bytes) -> bool:
         """Puts a KV state into a free slot; False: there is no room, or llama.cpp does not take it."""
-        slot = self.scheduler.adopt(tokens)
-        for edit in self.scheduler.edits():
+        slot = self.scheduler.slots.adopt(tokens)
+        for edit in self.scheduler.slots.edits():
             assert not isinstance(edit, Copy)
             self.context.keep(edit.slot, edit.length)
         if slot < 0:
@@ -48,7 +49,7 @@ class KvCache:
         length = self.images.position(Keep(slot, len(tokens)))
         if self.context.restore(slot, state) and self.context.length(slot) == length:
             return True
-        self.scheduler.disown(slot)
+        self.scheduler.slots.clear(slot)
         return False
 
     def adapters(self, chosen: Sequence[tuple[int, float]]) -> None:
@@ -64,9 +65,9 @@ class KvCache:
         again. Raises the error of llama.cpp where that refuses the adapters there."""
         if self._adapters:
             other.adapters(self._adapters)
-        self.scheduler.evict_longer(other.sequence_tokens)
+        self.scheduler.slots.evict_longer(other.sequence_tokens)
         slots = range(min(self.scheduler.limits.slots, other.shape.sequences))
-        stay = [slot for slot in slots if self.scheduler.holds_any(slot)]
+        stay = [slot for slot in slots if self.scheduler.slots.holds_any(slot)]
         return all(other.take_over(self.context, slot) for slot in stay if self.context.length(slot))
 
     def go_on_in(self, other: Context, slot_tokens: int, *, taken: bool) -> None:

@@ -19,7 +19,8 @@ from local_models.engine.tickets import Ticket, Totals
 from local_models.errors import DeadlineExceeded, EngineFailed, LocalModelError, Overloaded
 from local_models.llama import Sampler, Weights
 from local_models.replies import Finish
-from local_models.scheduling.scheduler import QueueFull, ScheduledCall
+from local_models.scheduling.plan import ScheduledCall
+from local_models.scheduling.scheduler import QueueFull
 from local_models.speculation import Speculation
 
 

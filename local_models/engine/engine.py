@@ -28,7 +28,7 @@ from local_models.engine.tickets import Ticket
 from local_models.errors import EngineFailed, LocalModelError, ModelClosed
 from local_models.kept.prompts import KeptPrompts
 from local_models.llama import Context, Weights
-from local_models.scheduling.scheduler import Row, SchedulerLimits, StepPlan
+from local_models.scheduling.plan import Row, SchedulerLimits, StepPlan
 from local_models.speculation import Speculation
 
 STATE_SECONDS = 0.05  # longest wait for a kept state between two looks at deadlines
@@ -304,9 +304,9 @@ class Engine:
             "waiting": self.calls.waiting,
             "refused": scheduler.counts.refused,
             "preempted": scheduler.counts.preempted,
-            "resident_prefix_tokens": scheduler.kept_tokens,
+            "resident_prefix_tokens": scheduler.slots.kept_tokens,
             "evicted_prefix_tokens": scheduler.counts.evicted_tokens,
-            "used_tokens": scheduler.held_tokens,
+            "used_tokens": scheduler.slots.held_tokens,
             "finished": totals.finished,
             "failed": totals.failed,
             "cancelled": totals.cancelled,

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from local_models.errors import EngineFailed
 from local_models.llama import Context
 from local_models.llama.projector import ImageRows, Pieces
-from local_models.scheduling.scheduler import Keep, Row, ScheduledCall, Scheduler, StepPlan
+from local_models.scheduling.plan import Keep, Row, ScheduledCall, StepPlan
+from local_models.scheduling.scheduler import Scheduler
 
 MOST_LAGS = 4096  # images that are remembered, before those in no slot are forgotten
 
@@ -81,7 +82,7 @@ class PromptImages:
         self.calls[call] = images
         if len(self._lags) > MOST_LAGS:
             slots = range(self._scheduler.limits.slots)
-            held = {token for slot in slots for token in self._scheduler.text(slot)}
+            held = {token for slot in slots for token in self._scheduler.slots.text(slot)}
             self._lags = {last: lag for last, lag in self._lags.items() if last in held}
         self._lags |= {image.rows.stand_ins[-1]: image.rows.lag for image in images if image.rows.lag}
 
@@ -89,7 +90,7 @@ class PromptImages:
         """Returns the position behind the tokens that a slot keeps."""
         if not self._lags or not edit.length:
             return edit.length
-        kept = self._scheduler.text(edit.slot)[: edit.length]
+        kept = self._scheduler.slots.text(edit.slot)[: edit.length]
         return edit.length - sum([self._lags.get(token, 0) for token in kept if token < 0])
 
     def take(self, step: StepPlan) -> tuple[Row, ImageAt] | None:

@@ -43,7 +43,7 @@ from local_models.prompts.gbnf import check_grammar
 from local_models.prompts.pictures import MARK
 from local_models.prompts.preparing import prepare
 from local_models.replies import Statistics
-from local_models.scheduling.scheduler import SchedulerLimits
+from local_models.scheduling.plan import SchedulerLimits
 from local_models.speculation import Speculation, StepLayout
 
 logger = logging.getLogger("local_models")

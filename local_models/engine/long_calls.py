@@ -9,7 +9,7 @@ from local_models.engine.growth import Growth
 from local_models.engine.tickets import Ticket
 from local_models.errors import OutOfMemory
 from local_models.replies import Piece
-from local_models.scheduling.scheduler import ScheduledCall
+from local_models.scheduling.plan import ScheduledCall
 
 EXPECTED = 512  # tokens that a call is expected to write at most, if it may write so many
 

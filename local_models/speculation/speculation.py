@@ -12,7 +12,7 @@ time.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from local_models.scheduling.scheduler import Row, ScheduledCall, StepPlan
+from local_models.scheduling.plan import Row, ScheduledCall, StepPlan
 from local_models.speculation.acceptance import ModelAcceptance
 from local_models.speculation.call_guess import CallGuess
 from local_models.speculation.choice import (

@@ -13,7 +13,7 @@ from local_models import DeadlineExceeded, LocalModel
 from local_models.engine.inprocess import InProcessBackend
 from local_models.llama import Context, ContextShape, Weights
 from local_models.replies import Reply
-from local_models.scheduling.scheduler import StepPlan
+from local_models.scheduling.plan import StepPlan
 from tests.support.local_models.models import TINY, opened, user
 
 ENDLESS = 'root ::= "a"{900}'

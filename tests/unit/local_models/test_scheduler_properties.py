@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_models.scheduling.scheduler import Copy, Keep, QueueFull, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
+from local_models.scheduling.plan import Copy, Keep, ScheduledCall, SchedulerLimits, StepPlan
+from local_models.scheduling.scheduler import QueueFull, Scheduler
 
 
 @dataclass
@@ -63,9 +64,9 @@ class Kv:
         if step.proposed:
             return sampled  # what is in the cache is known once they are verified
         if self.limits.unified:
-            assert scheduler.used_cells == scheduler.held_tokens == self.used()
+            assert scheduler.slots.used_cells == scheduler.slots.held_tokens == self.used()
         else:
-            assert scheduler.held_tokens == sum(map(len, self.slots.values()))
+            assert scheduler.slots.held_tokens == sum(map(len, self.slots.values()))
         for call in step.full:
             scheduler.finish(call)
         return sampled
@@ -157,7 +158,7 @@ def test_every_call_ends_with_its_own_text(
         assert all(call.slot >= 0 or call.computed == 0 for call in alive)
     assert ended == total
     assert scheduler.idle
-    assert scheduler.kept_tokens <= limits.prefix_tokens
+    assert scheduler.slots.kept_tokens <= limits.prefix_tokens
 
 
 @settings(max_examples=200, deadline=None)
@@ -209,10 +210,10 @@ def test_every_call_ends_with_its_own_text_whatever_is_proposed_for_it(
                 scheduler.accept(call)
             del kv.slots[slot][call.computed :]  # what was not accepted
             assert call not in alive or call.left == 1
-        for edit in scheduler.edits():
+        for edit in scheduler.slots.edits():
             kv.apply(edit)
         held = kv.used() if limits.unified else sum(map(len, kv.slots.values()))
-        assert scheduler.held_tokens == held
+        assert scheduler.slots.held_tokens == held
     assert ended == total
     assert scheduler.idle
 
@@ -241,7 +242,7 @@ def state(scheduler: Scheduler) -> object:
     running = [(slot, call.arrival, call.tokens, call.computed) for slot, call in scheduler._running.items()]
     agents = sorted({call.agent for call in scheduler.calls()})
     served = [(agent, scheduler._turns.service(agent)) for agent in agents]
-    return running, served, scheduler.used_cells, scheduler.waiting, scheduler._idle
+    return running, served, scheduler.slots.used_cells, scheduler.waiting, scheduler.slots.idle
 
 
 @settings(max_examples=150, deadline=None)
@@ -376,7 +377,7 @@ def test_a_kept_text_that_would_be_used_again_does_not_hold_its_user_up() -> Non
     limits = SchedulerLimits(slots=1, slot_tokens=46, pool_tokens=56, batch=16, unified=True, worth=4)
     scheduler, kv = Scheduler(limits), Kv(limits)
     drive(scheduler, kv, [ScheduledCall(tokens=[5] * 4 + [1] * 34, room=2)])
-    assert scheduler.kept_tokens == 39
+    assert scheduler.slots.kept_tokens == 39
     scheduler.submit(call := ScheduledCall(tokens=[5] * 4 + [2] * 30, room=4))
     for _ in range(20):
         if call.written < call.room:
