@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from local_models import DeadlineExceeded, LocalModel, ModelPool, OutOfMemory, PromptTooLong
+from local_models.engine import assembly, long_calls
 from local_models.engine import growth as growth_module
-from local_models.engine import inprocess, long_calls
 from local_models.files.catalogue import TINY
 from local_models.llama import Context, ContextShape, Weights, sizing
 from local_models.options import LoadOptions
@@ -25,7 +25,7 @@ def short_sequences_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizing, "FIRST_CONTEXT", 256)
     monkeypatch.setattr(sizing, "FIRST_SEQUENCES", 4)
     monkeypatch.setattr(long_calls, "EXPECTED", 16)
-    monkeypatch.setattr(inprocess, "known_width", lambda *_: (8, "not measured here"))
+    monkeypatch.setattr(assembly, "known_width", lambda *_: (8, "not measured here"))
 
 
 async def said(model: LocalModel, prompt: str, tokens: int = 40) -> str:
