@@ -309,7 +309,7 @@ class Scheduler:
 
     def spare(self, step: StepPlan) -> int:
         """Returns how many tokens may be proposed in a step where all running calls write; 0 in another."""
-        if len(step.rows) != len(self._running) or step.tokens != len(step.rows) or step.riders or step.full:
+        if len(step.rows) != len(self._running) or step.reads or step.riders or step.full:
             return 0
         room = self.limits.batch - step.tokens
         return min(room, self.slots.free_cells - step.tokens) if self.limits.unified else room

@@ -43,6 +43,7 @@ class Kv:
         for edit in step.edits:
             self.apply(edit)
         spare = scheduler.spare(step)
+        assert spare <= 0 or all(row.samples for row in step.rows), "tokens would be proposed in the middle of a prompt"
         if self.propose is not None and spare > 0:
             self.propose(step, spare)
         assert step.tokens + step.proposed <= self.limits.batch
@@ -192,7 +193,7 @@ def test_every_call_ends_with_its_own_text_whatever_is_proposed_for_it(
             ended += 1
         if rng.random() < 0.01:
             scheduler.start_over()
-        sampled = kv.run(scheduler, 16)
+        sampled = kv.run(scheduler, rng.choice((1, 3, 16)))
         for row in kv.last.rows:
             call, slot = row.call, row.call.slot
             if call not in sampled:
@@ -235,6 +236,12 @@ def test_nothing_is_proposed_beside_a_prompt_and_no_more_than_there_is_room_for(
     step = scheduler.plan(0)
     assert len(step.rows) == 2
     assert not scheduler.spare(step), "a third call waits for its prompt to be read"
+    scheduler.commit(step)
+    for row in step.rows:
+        scheduler.write(row.call, 7)
+    step = scheduler.plan(1)
+    assert [row.count for row in step.rows] == [1, 1, 1]
+    assert not scheduler.spare(step), "it reads its prompt, if only a token"
 
 
 def state(scheduler: Scheduler) -> object:
