@@ -8,7 +8,7 @@ import numpy as np
 
 from local_models.llama import Context, Floats, Weights
 from local_models.replies import TokenScore
-from local_models.scheduling.scheduler import StepPlan
+from local_models.scheduling.plan import StepPlan
 
 Filler = tuple[int, int]
 """A sequence that has a token in a step for the sake of others, and the tokens that it holds without it."""

@@ -17,7 +17,8 @@ from local_models.kept.index import BLOCK
 from local_models.kept.prompts import KeptCounts, KeptPrompts
 from local_models.kept.state import Bytes, same_cells
 from local_models.llama import Context
-from local_models.scheduling.scheduler import ScheduledCall, Scheduler, StepPlan
+from local_models.scheduling.plan import ScheduledCall, StepPlan
+from local_models.scheduling.scheduler import Scheduler
 
 logger = logging.getLogger("local_models")
 LEAST = 2 * BLOCK  # tokens that are worth the work
@@ -123,7 +124,7 @@ class Keeping:
             self._orders.appendleft(call)
             return
         started = time.perf_counter()
-        right = state is not None and not self._off and scheduler.has_room(arrival.tokens)
+        right = state is not None and not self._off and scheduler.slots.has_room(arrival.tokens)
         if right and state is not None:
             right = context.put_state(call.slot, state) and context.length(call.slot) == arrival.tokens
             if right and not self._proven:
@@ -170,7 +171,7 @@ class Keeping:
 
     def _save(self, slot: int, context: Context, scheduler: Scheduler) -> None:
         prompt = self._unsaved.pop(slot)
-        if not scheduler.holds(slot, prompt):
+        if not scheduler.slots.holds(slot, prompt):
             self.kept.not_saved()
             return
         if self.kept.missing(prompt) < LEAST:
@@ -203,7 +204,7 @@ class Keeping:
             self._send_orders(context)
         for slot in list(self._unsaved):
             left = bound - (time.perf_counter() - started)
-            tokens = scheduler.held(slot)
+            tokens = scheduler.slots.held(slot)
             if self._cost(tokens) <= left and self.kept.has_room(tokens * self._token_bytes):
                 self._save(slot, context, scheduler)
 

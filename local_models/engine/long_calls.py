@@ -5,20 +5,25 @@ it begins if its prompt and those tokens do not fit, and later once it has fille
 for longer sequences, it goes on as far as there is room.
 """
 
+from local_models.engine.growth import Growth
 from local_models.engine.tickets import Ticket
 from local_models.errors import OutOfMemory
 from local_models.replies import Piece
-from local_models.scheduling.scheduler import ScheduledCall
+from local_models.scheduling.plan import ScheduledCall
 
 EXPECTED = 512  # tokens that a call is expected to write at most, if it may write so many
 
 
 class LongCalls:
-    """Calls that wait for longer sequences. `longest` is the most tokens that a sequence may have."""
+    """Calls that wait for longer sequences.
 
-    def __init__(self, longest: int) -> None:
+    `longest` is the most tokens that a sequence may have. Without `growth` sequences are as long as they may be.
+    """
+
+    def __init__(self, longest: int, growth: Growth | None) -> None:
         self.longest = longest
-        self._waiting: list[Ticket] = []
+        self._growth = growth
+        self._waiting: dict[Ticket, None] = {}  # in their order
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -32,18 +37,25 @@ class LongCalls:
         there, written = (len(call.tokens), call.written) if call is not None else (len(ticket.tokens), 0)
         return there + min(self.most(ticket) - written, EXPECTED)
 
+    def lacks(self, tokens: int, present: int) -> bool:
+        """Whether sequences of `present` tokens are too short for so many, and may get longer."""
+        return tokens > present and self._growth is not None and self._growth.may_lengthen()
+
     def add(self, ticket: Ticket) -> None:
         """Adds a call that waits."""
-        self._waiting.append(ticket)
+        self._waiting[ticket] = None
+
+    def drop(self, ticket: Ticket) -> None:
+        """Takes a call out, if it waits: it has ended, or goes on."""
+        self._waiting.pop(ticket, None)
 
     def needed(self) -> int:
         """Returns the tokens of a sequence that all of them fit; 0: none waits."""
-        return max((self.length(each, each.call) for each in self._waiting if not each.ended), default=0)
+        return max((self.length(each, each.call) for each in self._waiting), default=0)
 
-    def take(self) -> list[Ticket]:
-        """Returns those that wait and have not ended, in their order, and forgets them."""
-        waiting, self._waiting = self._waiting, []
-        return [ticket for ticket in waiting if not ticket.ended]
+    def tickets(self) -> list[Ticket]:
+        """Returns those that wait, in their order."""
+        return list(self._waiting)
 
 
 def held_piece(ticket: Ticket) -> Piece:

@@ -30,14 +30,12 @@ class LoopSide:
 
     def submit(self, ticket: Ticket) -> None:
         """Submits a call at the end of this turn of the loop, or at once when a whole batch has gathered."""
-        self._engine.require_open()
+        self._engine.thread.require_open()
         if not self._gathered:
             asyncio.get_running_loop().call_soon(self._submit_gathered)
         self._gathered.append(ticket)
         self._gathered_tokens += len(ticket.tokens)
-        if (
-            self._gathered_tokens >= self._engine.limits.batch
-        ):  # a whole step of prompts: waiting for more gains nothing
+        if self._gathered_tokens >= self._engine.batch:  # a whole step of prompts: waiting for more gains nothing
             self._submit_gathered()
 
     def _submit_gathered(self) -> None:

@@ -16,7 +16,7 @@ from local_models.engine.tickets import Ticket
 from local_models.errors import LocalModelError
 from local_models.llama import Context, Floats, Weights
 from local_models.replies import Finish
-from local_models.scheduling.scheduler import Row
+from local_models.scheduling.plan import Row
 
 LONGEST = 256  # steps
 Show = Callable[[Ticket, int, Floats, bool], Finish | None]

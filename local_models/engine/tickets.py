@@ -9,7 +9,7 @@ from local_models.errors import LocalModelError
 from local_models.llama import Sampler, Sampling, Weights
 from local_models.options import Generate
 from local_models.replies import Finish, Piece, TokenScore, Usage
-from local_models.scheduling.scheduler import ScheduledCall
+from local_models.scheduling.plan import ScheduledCall
 
 Item = Piece | LocalModelError
 Post = Callable[[list[tuple["Ticket", Item]]], None]

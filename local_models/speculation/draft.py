@@ -13,8 +13,8 @@ import msgspec
 
 from local_models.errors import BadOption, EngineFailed
 from local_models.llama import Context, ContextShape, Weights
+from local_models.scheduling.plan import ScheduledCall
 from local_models.scheduling.prefix_trie import common_prefix_length
-from local_models.scheduling.scheduler import ScheduledCall
 
 AHEAD = 64  # most tokens behind a text that it writes ahead, and some to spare
 READ = 64  # most tokens of texts that are read in a step, beside those of the calls that are written ahead for

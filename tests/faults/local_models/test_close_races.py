@@ -26,7 +26,7 @@ async def main(what):
         calls = [asyncio.ensure_future(ask()) for _ in range(8)]
         await asyncio.sleep(0.02)
         await model.close()
-        assert backend._weights._model is None, "close() has not freed the weights"
+        assert backend._parts.weights._model is None, "close() has not freed the weights"
         for result in await asyncio.gather(*calls, return_exceptions=True):
             assert isinstance(result, (list, int, LocalModelError)), result
     print("lives")

@@ -84,7 +84,7 @@ async def test_an_engine_that_fails_over_one_new_call_tells_those_that_came_with
     async with opened() as model:
         backend = model._backend
         assert isinstance(backend, InProcessBackend)
-        scheduler, taken = backend._engine.scheduler, [0]
+        scheduler, taken = backend._engine.cache.scheduler, [0]
         submit = scheduler.submit
 
         def broken(call: Any) -> None:

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from local_models import LocalModel, Lora
+from local_models.engine import assembly
 from local_models.engine import growth as growth_module
-from local_models.engine import inprocess
 from local_models.engine.growth import Growth
 from local_models.engine.inprocess import InProcessBackend
 from local_models.errors import EngineFailed, ModelClosed, OutOfMemory
@@ -27,7 +27,7 @@ GROWING = LoadOptions(context=512)
 def one_sequence_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model starts with one sequence, and has eight at most, whatever is measured here."""
     monkeypatch.setattr(sizing, "FIRST_SEQUENCES", 1)
-    monkeypatch.setattr(inprocess, "known_width", lambda *_: (8, "not measured here"))
+    monkeypatch.setattr(assembly, "known_width", lambda *_: (8, "not measured here"))
 
 
 async def _answers(model: LocalModel, prompts: list[str], tokens: int = 48) -> list[str]:

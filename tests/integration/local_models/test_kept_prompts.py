@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.local_peers.random_models import model as model_file
 from local_models import LoadOptions, LocalModel, Lora, ModelPool, Statistics
-from local_models.engine import inprocess, keeping
+from local_models.engine import assembly, keeping
 from local_models.engine.inprocess import InProcessBackend
 from local_models.gguf import check, summarize
 from local_models.llama import sizing
@@ -94,7 +94,7 @@ async def test_a_cache_that_grows_meanwhile_takes_states_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sizing, "FIRST_SEQUENCES", 1)
-    monkeypatch.setattr(inprocess, "known_width", lambda *_: (8, "not measured here"))
+    monkeypatch.setattr(assembly, "known_width", lambda *_: (8, "not measured here"))
     plain, _ = await asked(cache_dir=str(tmp_path))
     async with opened(MODEL, sequences=0, context=1024, cache_dir=str(tmp_path)) as model:
         for _ in range(4):

@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
-from local_models import LocalModel, ModelPool, OutOfMemory, PromptTooLong
+from local_models import DeadlineExceeded, LocalModel, ModelPool, OutOfMemory, PromptTooLong
+from local_models.engine import assembly, long_calls
 from local_models.engine import growth as growth_module
-from local_models.engine import inprocess, long_calls
 from local_models.files.catalogue import TINY
 from local_models.llama import Context, ContextShape, Weights, sizing
 from local_models.options import LoadOptions
@@ -23,11 +25,27 @@ def short_sequences_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizing, "FIRST_CONTEXT", 256)
     monkeypatch.setattr(sizing, "FIRST_SEQUENCES", 4)
     monkeypatch.setattr(long_calls, "EXPECTED", 16)
-    monkeypatch.setattr(inprocess, "known_width", lambda *_: (8, "not measured here"))
+    monkeypatch.setattr(assembly, "known_width", lambda *_: (8, "not measured here"))
 
 
 async def said(model: LocalModel, prompt: str, tokens: int = 40) -> str:
     return (await model.complete(prompt, max_tokens=tokens, temperature=0, ignore_eos=True)).text
+
+
+@asynccontextmanager
+async def held_growth(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """No longer sequences are made before the end."""
+    let_go = threading.Event()
+
+    def make(weights: Weights, shape: ContextShape) -> Context:
+        assert let_go.wait(20)
+        return Context(weights, shape)
+
+    monkeypatch.setattr(growth_module, "Context", make)
+    try:
+        yield
+    finally:
+        let_go.set()
 
 
 async def expected(prompts: list[str], tokens: int = 40) -> list[str]:
@@ -168,6 +186,39 @@ async def test_a_call_that_waits_for_a_longer_sequence_can_be_cancelled_and_clos
         assert isinstance(ended[0], asyncio.CancelledError)
         assert ended[1] == ended[2]
         await asyncio.gather(asyncio.ensure_future(said(model, LONG)), model.close(), return_exceptions=True)
+
+
+@pytest.mark.parametrize(("prompt", "stage"), [(LONG, "queue"), ("Once", "decode")])
+async def test_a_call_ends_at_its_deadline_while_it_waits_for_a_longer_sequence(
+    prompt: str, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it begins and in the middle of its answer, with nobody else in the engine."""
+    async with await LocalModel.load(TINY, LoadOptions()) as model:
+        async with held_growth(monkeypatch):
+            with pytest.raises(DeadlineExceeded) as error:
+                await model.complete(prompt, max_tokens=400, temperature=0, ignore_eos=True, within=0.4)
+            assert error.value.stage == stage
+            found = await model.statistics()
+            assert (found.running, found.waiting, found.expired, found.failed) == (0, 0, 1, 0)
+        assert await said(model, LONG) == (await expected([LONG]))[0]
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_for_a_longer_sequence_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with await LocalModel.load(TINY, LoadOptions(queue=1)) as model:
+        async with held_growth(monkeypatch):
+            for _ in range(3):  # each has the one place of the queue
+                call = asyncio.ensure_future(said(model, LONG))
+                await begun()
+                assert (await model.statistics()).waiting == 1
+                call.cancel()
+                await asyncio.gather(call, return_exceptions=True)
+                assert (await model.statistics()).waiting == 0
+        assert await said(model, LONG) == (await expected([LONG]))[0]
+        found = await model.statistics()
+        assert (found.cancelled, found.finished, found.failed) == (3, 1, 0)
+        assert found.used_tokens == found.resident_prefix_tokens
 
 
 async def test_what_no_sequence_can_hold_is_refused_with_what_can_be_done() -> None:

@@ -12,7 +12,7 @@ from benchmarks.local_peers.random_models import model as random_model
 from local_models import BadOption, LoadOptions, LocalModel, ModelPool
 from local_models.engine.inprocess import InProcessBackend
 from local_models.replies import Reply
-from local_models.scheduling.scheduler import StepPlan
+from local_models.scheduling.plan import StepPlan
 from local_models.speculation import draft as draft_module
 from local_models.speculation.speculation import Speculation
 from tests.support.local_models.models import TINY, begun, held, opened, user

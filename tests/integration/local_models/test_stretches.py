@@ -13,7 +13,7 @@ from local_models import DeadlineExceeded, LocalModel
 from local_models.engine.inprocess import InProcessBackend
 from local_models.llama import Context, ContextShape, Weights
 from local_models.replies import Reply
-from local_models.scheduling.scheduler import StepPlan
+from local_models.scheduling.plan import StepPlan
 from tests.support.local_models.models import TINY, opened, user
 
 ENDLESS = 'root ::= "a"{900}'
@@ -64,7 +64,7 @@ async def test_steps_that_are_alike_are_not_planned_one_by_one(
     async with opened(path, sequences=4, **options) as model:
         backend = model._backend
         assert isinstance(backend, InProcessBackend)
-        scheduler, plans = backend._engine.scheduler, 0
+        scheduler, plans = backend._engine.cache.scheduler, 0
         plan = scheduler.plan
 
         def counted(*arguments: Any) -> StepPlan:

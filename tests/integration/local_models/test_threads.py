@@ -7,7 +7,7 @@ import time
 import pytest
 
 from local_models import LoadOptions, LocalModel
-from local_models.engine import engine
+from local_models.engine import compute_threads
 from local_models.files.catalogue import TINY
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -40,7 +40,7 @@ async def threads_of(model: LocalModel, wanted: int, *, busy: bool) -> int:
 
 
 async def test_a_busy_loop_gets_a_core_and_gives_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "seconds_of_other_programs", lambda: 0.0)  # the tests share the machine
+    monkeypatch.setattr(compute_threads, "seconds_of_other_programs", lambda: 0.0)  # the tests share the machine
     async with await LocalModel.load(TINY, LoadOptions(sequences=2, context=1024)) as model:
         assert await threads_of(model, CORES, busy=False) == CORES
         assert await threads_of(model, CORES - 1, busy=True) == CORES - 1

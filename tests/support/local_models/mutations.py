@@ -207,8 +207,8 @@ def load(path):
                 pass
             await model.complete("hello", max_tokens=4, grammar='root ::= [a-z]{3}')
             await model.embed("hello")
-            for token in range(min(backend._weights.vocabulary, 2000)):
-                backend._weights.piece(token), backend._weights.text_of(token)
+            for token in range(min(backend._parts.weights.vocabulary, 2000)):
+                backend._parts.weights.piece(token), backend._parts.weights.text_of(token)
     asyncio.run(use())
 
 folder, first, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

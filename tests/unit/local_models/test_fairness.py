@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_models.scheduling.fairness import FairCallQueue
-from local_models.scheduling.scheduler import ScheduledCall, Scheduler, SchedulerLimits
+from local_models.scheduling.plan import ScheduledCall, SchedulerLimits
+from local_models.scheduling.scheduler import Scheduler
 
 
 def live(agents: int, greedy: int, slots: int, steps: int) -> dict[str, int]:

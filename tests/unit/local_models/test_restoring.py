@@ -5,7 +5,8 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_models.scheduling.scheduler import ScheduledCall, Scheduler, SchedulerLimits
+from local_models.scheduling.plan import ScheduledCall, SchedulerLimits
+from local_models.scheduling.scheduler import Scheduler
 from tests.unit.local_models.test_scheduler_properties import LIMITS, WORK, Kv, calls_of
 
 
@@ -45,7 +46,7 @@ def test_states_that_come_late_partly_or_not_at_all_end_every_call(
             if not call.restoring or call.slot < 0:
                 continue
             count = rng.choice([0, call.restoring, rng.randint(0, call.restoring)])
-            if not scheduler.has_room(count):
+            if not scheduler.slots.has_room(count):
                 count = 0
             held = kv.slots.setdefault(call.slot, [])
             assert not held, "the slot of a call that waits for a state is empty"

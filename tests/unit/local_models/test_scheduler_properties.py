@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_models.scheduling.scheduler import Copy, Keep, QueueFull, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
+from local_models.scheduling.plan import Copy, Keep, ScheduledCall, SchedulerLimits, StepPlan
+from local_models.scheduling.scheduler import QueueFull, Scheduler
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Kv:
         for edit in step.edits:
             self.apply(edit)
         spare = scheduler.spare(step)
+        assert spare <= 0 or all(row.samples for row in step.rows), "tokens would be proposed in the middle of a prompt"
         if self.propose is not None and spare > 0:
             self.propose(step, spare)
         assert step.tokens + step.proposed <= self.limits.batch
@@ -63,9 +65,9 @@ class Kv:
         if step.proposed:
             return sampled  # what is in the cache is known once they are verified
         if self.limits.unified:
-            assert scheduler.used_cells == scheduler.held_tokens == self.used()
+            assert scheduler.slots.used_cells == scheduler.slots.held_tokens == self.used()
         else:
-            assert scheduler.held_tokens == sum(map(len, self.slots.values()))
+            assert scheduler.slots.held_tokens == sum(map(len, self.slots.values()))
         for call in step.full:
             scheduler.finish(call)
         return sampled
@@ -157,7 +159,7 @@ def test_every_call_ends_with_its_own_text(
         assert all(call.slot >= 0 or call.computed == 0 for call in alive)
     assert ended == total
     assert scheduler.idle
-    assert scheduler.kept_tokens <= limits.prefix_tokens
+    assert scheduler.slots.kept_tokens <= limits.prefix_tokens
 
 
 @settings(max_examples=200, deadline=None)
@@ -191,7 +193,7 @@ def test_every_call_ends_with_its_own_text_whatever_is_proposed_for_it(
             ended += 1
         if rng.random() < 0.01:
             scheduler.start_over()
-        sampled = kv.run(scheduler, 16)
+        sampled = kv.run(scheduler, rng.choice((1, 3, 16)))
         for row in kv.last.rows:
             call, slot = row.call, row.call.slot
             if call not in sampled:
@@ -209,10 +211,10 @@ def test_every_call_ends_with_its_own_text_whatever_is_proposed_for_it(
                 scheduler.accept(call)
             del kv.slots[slot][call.computed :]  # what was not accepted
             assert call not in alive or call.left == 1
-        for edit in scheduler.edits():
+        for edit in scheduler.slots.edits():
             kv.apply(edit)
         held = kv.used() if limits.unified else sum(map(len, kv.slots.values()))
-        assert scheduler.held_tokens == held
+        assert scheduler.slots.held_tokens == held
     assert ended == total
     assert scheduler.idle
 
@@ -234,6 +236,12 @@ def test_nothing_is_proposed_beside_a_prompt_and_no_more_than_there_is_room_for(
     step = scheduler.plan(0)
     assert len(step.rows) == 2
     assert not scheduler.spare(step), "a third call waits for its prompt to be read"
+    scheduler.commit(step)
+    for row in step.rows:
+        scheduler.write(row.call, 7)
+    step = scheduler.plan(1)
+    assert [row.count for row in step.rows] == [1, 1, 1]
+    assert not scheduler.spare(step), "it reads its prompt, if only a token"
 
 
 def state(scheduler: Scheduler) -> object:
@@ -241,7 +249,7 @@ def state(scheduler: Scheduler) -> object:
     running = [(slot, call.arrival, call.tokens, call.computed) for slot, call in scheduler._running.items()]
     agents = sorted({call.agent for call in scheduler.calls()})
     served = [(agent, scheduler._turns.service(agent)) for agent in agents]
-    return running, served, scheduler.used_cells, scheduler.waiting, scheduler._idle
+    return running, served, scheduler.slots.used_cells, scheduler.waiting, scheduler.slots.idle
 
 
 @settings(max_examples=150, deadline=None)
@@ -376,7 +384,7 @@ def test_a_kept_text_that_would_be_used_again_does_not_hold_its_user_up() -> Non
     limits = SchedulerLimits(slots=1, slot_tokens=46, pool_tokens=56, batch=16, unified=True, worth=4)
     scheduler, kv = Scheduler(limits), Kv(limits)
     drive(scheduler, kv, [ScheduledCall(tokens=[5] * 4 + [1] * 34, room=2)])
-    assert scheduler.kept_tokens == 39
+    assert scheduler.slots.kept_tokens == 39
     scheduler.submit(call := ScheduledCall(tokens=[5] * 4 + [2] * 30, room=4))
     for _ in range(20):
         if call.written < call.room:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_models.scheduling.scheduler import Row, ScheduledCall, StepPlan
+from local_models.scheduling.plan import Row, ScheduledCall, StepPlan
 from local_models.speculation.acceptance import CallAcceptance, GuessSource, ModelAcceptance, text_source
 from local_models.speculation.call_guess import CallGuess
 from local_models.speculation.choice import LENGTHS, GuessOffer, LengthChoice, StepLayout, choose, passes_of
