@@ -70,6 +70,16 @@ MISTAKES: dict[str, tuple[str, Callable[[Rows], Rows], Machine]] = {
     ),
 }
 
+MISTAKES |= {
+    "gaps are read before how far it is": ("ENTRY", partial(behind, part="handled", other="gaps again"), "SC"),
+    "no barrier before gaps are counted again": ("ENTRY", partial(without, part="acquire"), "WEAK"),
+    "no barrier before a gap is written": ("NOTE_GAP", partial(without, part="release"), "WEAK"),
+    "a gap is counted before it is written": ("NOTE_GAP", partial(behind, part=".last", other="entry->gaps"), "SC"),
+    "how far it is goes out in any order": ("NOTE_GAP", partial(relaxed, part="handled"), "WEAK"),
+    "what was released is read before its ring": ("RELEASED", partial(behind, part="ring", other="released"), "SC"),
+    "what was released is cleared late": ("CLEAR", partial(behind, part="released", other="ring"), "SC"),
+}
+
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_planted_mistake_is_found(mistake: str) -> None:

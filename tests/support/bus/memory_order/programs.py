@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from tests.support.bus.memory_order.machine import Found, Step
 from tests.support.bus.memory_order.rows import Rows, change, load, named, store, thread
-from tests.support.bus.memory_order.tables import ALL
+from tests.support.bus.memory_order.tables import ALL, GAPS
+from transports.bus.rings.receipts import verdict
 
 Tables = Mapping[str, Rows]
 Made = tuple[Sequence[Sequence[Step]], Mapping[str, int], Callable[[Sequence[Found], Found], bool]]
@@ -209,6 +210,53 @@ def _large_whole(tables: Tables) -> Made:
     return (writer, reader), memory, holds
 
 
+def _told_as_lost(tables: Tables) -> Made:
+    """An entry with three gaps, of messages 1 to 3; its owner notes that 10 and 11 are lost, and has handled both. A
+    receipt asks about message 10, which must not count as seen."""
+    begin = {"gaps": GAPS, "handled": 9} | {f"{part} {n}": n + 1 for part in ("first", "last") for n in range(GAPS)}
+    lost = {3: 10, 4: 11}  # number of the gap -> its message
+    owner: tuple[Step, ...] = ()
+    for gap, message in lost.items():
+        accesses = {part: store(f"{part} {gap % GAPS}", message) for part in ("first", "last")}
+        accesses |= {"gaps": store("gaps", gap + 1), "handled": store("handled", message)}
+        owner += named(tables["NOTE_GAP"], accesses)
+    words = {name: load(name) for name in begin}
+    reader = named(tables["ENTRY"], {**words, "gaps again": load("gaps", "gaps again")})
+
+    def holds(found: Sequence[Found], _: Found) -> bool:
+        seen = found[1]
+        gaps = seen["gaps"]
+        if gaps != seen["gaps again"]:
+            return True  # it looks again
+        listed = [(seen[f"first {n % GAPS}"], seen[f"last {n % GAPS}"]) for n in range(gaps - GAPS + 1, gaps)]
+        true = [(message, message) for message in (lost.get(n, n + 1) for n in range(gaps - GAPS + 1, gaps))]
+        page = _Page((1, 0, seen["handled"], 0, gaps, listed, 0, 0, 0))
+        return listed == true and verdict(page, 0, 1, 10) != "seen"  # type: ignore[arg-type]
+
+    return (owner, reader), begin, holds
+
+
+class _Page:
+    """A page whose entries say this."""
+
+    def __init__(self, entry: tuple[object, ...]) -> None:
+        self._entry = entry
+
+    def entry(self, slot: int) -> tuple[object, ...]:
+        return self._entry
+
+
+def _released_of_this_ring(tables: Tables) -> Made:
+    """A reader has released 5 large payloads of a pair that was given back, and reads the next one from now on."""
+    reader = named(tables["CLEAR"], {"released": store("released", 0), "ring": store("ring", 2)})
+    writer = named(tables["RELEASED"], {"ring": load("ring"), "released": load("released")})
+
+    def holds(found: Sequence[Found], _: Found) -> bool:
+        return found[1]["ring"] != 2 or found[1]["released"] == 0
+
+    return (reader, writer), {"ring": 1, "released": 5}, holds
+
+
 PROGRAMS = (
     *(whole_or_refused(wanted) for wanted in (1, 2, 3, 4)),
     Program("a sound ring is not called broken", _sound),
@@ -218,6 +266,8 @@ PROGRAMS = (
     Program("a writer that waits for room is told of it", _told_of_room),
     Program("a reader that is waited for is not lapped", _never_lapped),
     Program("a large payload is whole or refused", _large_whole),
+    Program("a message that is lost never counts as seen", _told_as_lost),
+    Program("what was released of another ring does not count", _released_of_this_ring),
 )
 
 

@@ -25,6 +25,7 @@ _MOVED = (
     ),
     "position",
 )
+GAPS = 3  # that an entry holds: BUS_GAPS
 _GAP = "atomic_store_explicit(&r->entry->gap[gaps % BUS_GAPS]"
 
 # a record goes into a ring that is full, over the oldest one
@@ -153,17 +154,34 @@ COPY = _rows(
 )
 # a reader that was lapped shows the gap in its page, and later how far its handlers are
 NOTE_GAP = _rows(
+    ("drain.c bus_note_gap", "atomic_thread_fence(memory_order_release);"),
     ("drain.c bus_note_gap", f"{_GAP}.first, first, memory_order_relaxed);", "first"),
     ("drain.c bus_note_gap", f"{_GAP}.last, last, memory_order_relaxed);", "last"),
     ("drain.c bus_note_gap", "atomic_store_explicit(&r->entry->gaps, gaps + 1, memory_order_release);", "gaps"),
     ("sleep.c bus_handled", "atomic_store_explicit(&r->entry->handled, r->handled, memory_order_release);", "handled"),
 )
-# a receipt looks at the page; only what is evaluated in a certain order is in one
+# it reads another ring of the same member from now on
+CLEAR = _rows(
+    ("pump.c pump_pair", "atomic_store_explicit(&r->entry->pair_released, 0, memory_order_relaxed);", "released"),
+    ("pump.c pump_pair", "atomic_store_explicit(&r->entry->pair, ring->common.uid, memory_order_release);", "ring"),
+)
+# a receipt looks at the page
 ENTRY = _rows(
-    ("segment.c segment_entry", "uint64_t gaps = atomic_load_explicit(&entry->gaps, memory_order_acquire);", "gaps"),
-    ("segment.c segment_entry", "atomic_load_explicit(&entry->gap[i % BUS_GAPS].first, memory_order_relaxed)", "first"),
-    ("segment.c segment_entry", "atomic_load_explicit(&entry->gap[i % BUS_GAPS].last, memory_order_relaxed)", "last"),
-    ("segment.c segment_entry", "atomic_load_explicit(&entry->handled, memory_order_acquire)", "handled"),
+    ("segment.c segment_entry", "atomic_load_explicit(&entry->handled, memory_order_acquire);", "handled"),
+    ("segment.c segment_entry", "int listed = gaps_of(entry, &gaps, found);"),
+    ("segment.c gaps_of", "*gaps = atomic_load_explicit(&entry->gaps, memory_order_acquire);", "gaps"),
+    *(
+        ("segment.c gaps_of", f"atomic_load_explicit(&entry->gap[place].{part}, memory_order_relaxed);", f"{part} {n}")
+        for n in range(GAPS)
+        for part in ("first", "last")
+    ),
+    ("segment.c gaps_of", "atomic_thread_fence(memory_order_acquire);"),
+    ("segment.c gaps_of", "if (atomic_load_explicit(&entry->gaps, memory_order_relaxed) == *gaps)", "gaps again"),
+)
+# a writer looks at the page of its reader before it uses a segment again
+RELEASED = _rows(
+    ("segment.c segment_entry", "atomic_load_explicit(&entry->pair, memory_order_acquire);", "ring"),
+    ("segment.c segment_entry", "atomic_load_explicit(&entry->pair_released, memory_order_acquire);", "released"),
 )
 
 ALL: dict[str, Rows] = {
