@@ -100,6 +100,9 @@ def is_small(schema: Any) -> bool:
     return count <= _SMALL
 
 
+_NOTHING = r"[^\x00-\U0010FFFF]"  # a rule that no text fits
+
+
 class _NothingFits(Exception):
     """No value fits the schema at a place."""
 
@@ -127,6 +130,7 @@ class _Builder:
         self._schema, self._prefix = schema, prefix
         self._rules: dict[str, str] = {}
         self._references: dict[str, str] = {}
+        self._unfit: set[str] = set()  # rules of references that nothing fits
         self._named: dict[str, str] = {}  # body -> rule, for bodies that come often
         self._length = self._schemas = 0
         self.exact = True
@@ -257,17 +261,28 @@ class _Builder:
             if whole is None:
                 raise _NothingFits(at)
             self._defined(key, whole, at, depth)
-        return self._references[key]
+        return self._referred(key, at)
 
     def _reference(self, target: str, at: str, depth: int) -> str:
         if target not in self._references:
             self._defined(target, resolved(self._schema, target, at), target, depth)
-        return self._references[target]
+        return self._referred(target, at)
 
     def _defined(self, key: str, schema: Any, at: str, depth: int) -> None:
         name = self._references[key] = f"{self._prefix}ref{len(self._references)}"
         self._rules[name] = ""
-        self._set(name, self.rule(schema, at, depth + 1))
+        try:
+            self._set(name, self.rule(schema, at, depth + 1))
+        except _NothingFits:
+            self._unfit.add(name)
+            self._set(name, _NOTHING)  # rules of what was given up may name it
+            raise
+
+    def _referred(self, key: str, at: str) -> str:
+        """The rule of a schema that is defined."""
+        if self._references[key] in self._unfit:
+            raise _NothingFits(at)
+        return self._references[key]
 
     def _typed(self, kind: str, schema: Mapping[str, Any], at: str, depth: int) -> str:
         if kind == "object":

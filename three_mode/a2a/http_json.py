@@ -13,6 +13,7 @@ from three_mode.a2a.values import Value
 
 BINDING = "HTTP+JSON"
 _TASKS = "/tasks/"
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _UNDERSCORE = re.compile(r"_([a-z])")
 _OWN = frozenset(("data", "metadata"))
 _CONFIGS = "pushNotificationConfigs"
@@ -68,15 +69,25 @@ def read_body(body: bytes, kind: type[Value]) -> Value:
     Names are in camelCase. Clients that are made of the protocol's messages may write the names of those instead, with
     underscores, which readers of JSON for protobuf take too: a body that cannot be read otherwise is tried so.
     """
+    body = body or b"{}"
     try:
-        return msgspec.json.decode(body or b"{}", type=kind, strict=False)
+        return msgspec.json.decode(body, type=kind, strict=False)
     except msgspec.ValidationError as error:
-        try:
-            return msgspec.convert(_in_camel_case(msgspec.json.decode(body)), kind, strict=False)
-        except (msgspec.ValidationError, RecursionError):
-            raise invalid(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise A2AFault(NOT_JSON, f"the body is no JSON: {error}") from None
+        wrong = error
+    except _NO_JSON as error:
+        raise _no_json(error) from None
+    try:
+        found = msgspec.json.decode(body)
+    except _NO_JSON as error:  # behind what is wrong
+        raise _no_json(error) from None
+    try:
+        return msgspec.convert(_in_camel_case(found), kind, strict=False)
+    except (msgspec.ValidationError, RecursionError):
+        raise invalid(wrong) from None
+
+
+def _no_json(error: Exception) -> A2AFault:
+    return A2AFault(NOT_JSON, f"the body is no JSON: {error}")
 
 
 def _in_camel_case(value: Any) -> Any:

@@ -118,7 +118,7 @@ def _part(value: Any, field: str) -> Part:
     kind = value.get("type")
     if kind == "image_url":
         return _image_url(value.get("image_url"), f"{field}.image_url")
-    if kind not in _PART_TYPES:
+    if not isinstance(kind, str) or kind not in _PART_TYPES:
         raise InvalidRequest(
             f"unknown part {kind!r}",
             field=f"{field}.type",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -204,3 +205,24 @@ async def test_what_follows_a_large_payload_of_a_killed_writer_is_delivered() ->
         kinds = [type(item).__name__ for item in items]
         assert kinds == ["Message", "Message", "Gap", "Message", "WriterGone"]
         assert sum(isinstance(error, PeerLost) for error in errors) == 2
+
+
+async def test_large_payloads_of_a_pair_that_is_made_again_wait_for_its_reader() -> None:
+    """The reader's page says how many it has released of the pair before: none of this one."""
+    async with members(carrier="rings", pair_idle=0.2, recheck=0.1) as group:
+        bus = await group.join()
+        async with process(group.name) as reader:
+            await reader.do("take_large", "x")
+            await bus.wait_for("x")
+            for _ in range(5):
+                await bus.ask("x", bytes(100_000), within=10)
+            assert bus.status().counters["pairs"] == 1
+            await eventually(lambda: not bus.status().counters["pairs"])
+            reader.signal(signal.SIGSTOP)
+            await reader.stopped()
+            asks = [asyncio.create_task(bus.ask("x", bytes([n]) * 100_000, within=20)) for n in range(8)]
+            await eventually(lambda: bus.status().counters["pairs"])
+            reader.signal(signal.SIGCONT)
+            await asyncio.gather(*asks)
+            seen = [event[1] for event in reader.events if event[0] == "took"][-8:]
+            assert seen == [zlib.crc32(bytes([n]) * 100_000) for n in range(8)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.a2a.values import events, json_values
 from three_mode.a2a import http_json, rpc
 from three_mode.a2a.card import AgentCapabilities, AgentCard, AgentSkill, interfaces, keys_needed, written
-from three_mode.a2a.faults import INVALID_PARAMS, TASK_NOT_FOUND, A2AFault, read_http, read_rpc
+from three_mode.a2a.faults import INVALID_PARAMS, NOT_JSON, TASK_NOT_FOUND, A2AFault, read_http, read_rpc
 from three_mode.a2a.folding import TaskFold
 from three_mode.a2a.values import (
     A2AMessage,
@@ -84,6 +84,15 @@ def test_names_of_the_protocols_messages_are_read_in_a_body() -> None:
     with pytest.raises(A2AFault) as refused:
         http_json.read_body(b"""{"message": {"message_id": "m", "role": "ROLE_USER"}}""", SendMessageRequest)
     assert refused.value.field == "message"
+
+
+@pytest.mark.parametrize(("body", "reason"), [(b"", INVALID_PARAMS), (b'{"message": 1, ]', NOT_JSON), (b"{", NOT_JSON)])
+def test_a_body_that_lacks_all_and_one_that_breaks_off_behind_what_is_wrong_are_refused(
+    body: bytes, reason: Any
+) -> None:
+    with pytest.raises(A2AFault) as refused:
+        http_json.read_body(body, SendMessageRequest)
+    assert refused.value.kind == reason
 
 
 def test_a_part_has_one_content() -> None:

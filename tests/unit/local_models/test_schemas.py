@@ -176,6 +176,16 @@ ROWS = [
     Row({"type": "array", "contains": whole(minimum=5)}, [[1, 6]], [([1, 2], "contains")], held=False),
     Row({"type": "array", "items": False}, [[]], [([1], "false")]),
     # objects
+    Row(
+        {
+            **OBJECT,
+            "properties": {"a": text(), "b": {"$ref": "#/$defs/none"}, "c": {"$ref": "#/$defs/none"}},
+            "additionalProperties": False,
+            "$defs": {"none": False},
+        },
+        [{}, {"a": "x"}],
+        [({"b": 1}, "false"), ({"c": []}, "false")],
+    ),
     Row({**OBJECT, "additionalProperties": whole()}, [{}, {"a": 1}], [({"a": "b"}, "type")]),
     Row(
         {**OBJECT, "additionalProperties": whole(), "propertyNames": {"enum": ["x", "y"]}},

@@ -117,6 +117,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "messages[0].content[0].type",
         "'sound'",
     ),
+    ({"messages": [{"role": "user", "content": [{"type": {}}]}]}, "messages[0].content[0].type", "unknown part {}"),
     ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]", "`text`"),
     (
         {"messages": [{"role": "user", "content": [{"type": "text", "text": 3}]}]},

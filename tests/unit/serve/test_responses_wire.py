@@ -98,6 +98,9 @@ def test_allowed_tools_are_the_tools() -> None:
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
         ({"input": [{"role": "ghost", "content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input[0].content[0].type"),
+        ({"input": [{"role": "user", "content": [{"type": ["input_text"]}]}]}, "input[0].content[0].type"),
+        ({"input": [{"type": "reasoning", "summary": 5}]}, "input[0].summary"),
+        ({"input": [{"type": "reasoning", "content": [{"text": 5}]}]}, "input[0].content"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
             "input[0].content[0].file_id",

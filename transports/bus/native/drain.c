@@ -120,6 +120,7 @@ void bus_note_gap(Pump *self, reader *r, uint64_t first, uint64_t last) {
     self->lost += count;
     self->gaps++;
     uint64_t gaps = atomic_load_explicit(&r->entry->gaps, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release); /* who sees what follows sees that the gap before is counted */
     atomic_store_explicit(&r->entry->gap[gaps % BUS_GAPS].first, first, memory_order_relaxed);
     atomic_store_explicit(&r->entry->gap[gaps % BUS_GAPS].last, last, memory_order_relaxed);
     atomic_store_explicit(&r->entry->lost, atomic_load_explicit(&r->entry->lost, memory_order_relaxed) + count, memory_order_relaxed);

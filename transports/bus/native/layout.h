@@ -61,6 +61,7 @@
 #define BUS_SLOTS 1024
 #define BUS_SHARD 64
 #define BUS_GAPS 3
+#define BUS_LISTED (BUS_GAPS - 1) /* gaps that others may read; the next one is written over the oldest */
 
 enum bus_kind { BUS_RING = 1, BUS_PAGE = 2, BUS_BELL = 3, BUS_LARGE = 4 };
 enum bus_flags { BUS_PAD = 1, BUS_DATA = 2, BUS_REFERENCE = 4, BUS_BINARY = 8 };
@@ -99,7 +100,7 @@ typedef struct {
     _Atomic uint64_t pair; /* uid of the ring from that peer to us */
     _Atomic uint64_t pair_position;
     _Atomic uint64_t waiting_on; /* uid of our ring to that peer while we wait for room in it, else 0 */
-    _Atomic uint64_t gaps;       /* how many there were; the last BUS_GAPS are below */
+    _Atomic uint64_t gaps;       /* how many there were; the last BUS_LISTED can be read below */
     _Atomic uint64_t released;      /* number of the last large payload of the ring that we no longer read */
     _Atomic uint64_t pair_released; /* the same for the pair */
     struct {

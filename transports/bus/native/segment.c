@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define HUGE_PAGES 0x958458f6 /* file system of a memfd of huge pages, a read of which may end the process where none is left */
+#define LOOKS 16 /* at gaps that change: a page may be one that changes for ever */
 
 PyTypeObject *bus_segment_type;
 
@@ -234,7 +235,29 @@ static PyObject *segment_copy(PyObject *object, PyObject *args) {
     return bytes;
 }
 
-/* entry(slot) -> what the page's owner says about the member in that slot. */
+/* The last gaps of an entry, at most BUS_LISTED, and how many there were in all; -1: the owner notes one after another just now.
+ *
+ * The owner writes the next gap over the oldest one, which is why that is never listed, and counts it afterwards: what was
+ * read while the count changed is read again. */
+static int gaps_of(const bus_entry *entry, uint64_t *gaps, uint64_t found[BUS_LISTED][2]) {
+    for (int look = 0; look < LOOKS; look++) {
+        *gaps = atomic_load_explicit(&entry->gaps, memory_order_acquire);
+        int listed = *gaps > BUS_LISTED ? BUS_LISTED : (int)*gaps;
+        for (int i = 0; i < listed; i++) {
+            uint64_t place = (*gaps - (uint64_t)(listed - i)) % BUS_GAPS;
+            found[i][0] = atomic_load_explicit(&entry->gap[place].first, memory_order_relaxed);
+            found[i][1] = atomic_load_explicit(&entry->gap[place].last, memory_order_relaxed);
+        }
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&entry->gaps, memory_order_relaxed) == *gaps) return listed;
+    }
+    return -1;
+}
+
+/* entry(slot) -> what the page's owner says about the member in that slot.
+ *
+ * The order counts. First come the rings that the words are about: an owner that reads another ring from now on clears the words
+ * before it says so. Then how far it is, and then the gaps: that of a message that counts as handled is there by then. */
 static PyObject *segment_entry(PyObject *object, PyObject *args) {
     unsigned int slot;
     if (!PyArg_ParseTuple(args, "I:entry", &slot)) return NULL;
@@ -244,28 +267,24 @@ static PyObject *segment_entry(PyObject *object, PyObject *args) {
         PyErr_SetString(PyExc_ValueError, "no such slot");
         return NULL;
     }
-    bus_entry *entry = &((bus_page *)segment->base)->entry[slot];
-    uint64_t gaps = atomic_load_explicit(&entry->gaps, memory_order_acquire);
+    const bus_entry *entry = &((bus_page *)segment->base)->entry[slot];
+    unsigned long long ring = atomic_load_explicit(&entry->ring, memory_order_acquire);
+    unsigned long long pair = atomic_load_explicit(&entry->pair, memory_order_acquire);
+    unsigned long long position = atomic_load_explicit(&entry->position, memory_order_acquire);
+    unsigned long long handled = atomic_load_explicit(&entry->handled, memory_order_acquire);
+    unsigned long long released = atomic_load_explicit(&entry->released, memory_order_acquire);
+    unsigned long long pair_released = atomic_load_explicit(&entry->pair_released, memory_order_acquire);
+    uint64_t gaps, found[BUS_LISTED][2];
+    int listed = gaps_of(entry, &gaps, found);
+    unsigned long long lost = atomic_load_explicit(&entry->lost, memory_order_relaxed);
     PyObject *list = PyList_New(0);
-    if (list == NULL) return NULL;
-    for (uint64_t i = gaps > BUS_GAPS ? gaps - BUS_GAPS : 0; i < gaps; i++) {
-        PyObject *pair = Py_BuildValue(
-            "KK", (unsigned long long)atomic_load_explicit(&entry->gap[i % BUS_GAPS].first, memory_order_relaxed),
-            (unsigned long long)atomic_load_explicit(&entry->gap[i % BUS_GAPS].last, memory_order_relaxed));
-        if (pair == NULL || PyList_Append(list, pair) < 0) {
-            Py_XDECREF(pair);
-            Py_DECREF(list);
-            return NULL;
-        }
-        Py_DECREF(pair);
+    for (int i = 0; list != NULL && i < listed; i++) {
+        PyObject *gap = Py_BuildValue("KK", (unsigned long long)found[i][0], (unsigned long long)found[i][1]);
+        if (gap == NULL || PyList_Append(list, gap) < 0) Py_CLEAR(list);
+        Py_XDECREF(gap);
     }
-    return Py_BuildValue("KKKKKNKK", (unsigned long long)atomic_load_explicit(&entry->ring, memory_order_acquire),
-                         (unsigned long long)atomic_load_explicit(&entry->position, memory_order_acquire),
-                         (unsigned long long)atomic_load_explicit(&entry->handled, memory_order_acquire),
-                         (unsigned long long)atomic_load_explicit(&entry->lost, memory_order_relaxed),
-                         (unsigned long long)gaps, list,
-                         (unsigned long long)atomic_load_explicit(&entry->released, memory_order_acquire),
-                         (unsigned long long)atomic_load_explicit(&entry->pair_released, memory_order_acquire));
+    if (list == NULL) return NULL;
+    return Py_BuildValue("KKKKKNKKK", ring, position, handled, lost, (unsigned long long)gaps, list, released, pair, pair_released);
 }
 
 /* wake_bit(index): forget that a member of this shard slept; the registry calls it when the slot is free again. */
@@ -302,7 +321,8 @@ static PyMethodDef segment_methods[] = {
     {"done", segment_done, METH_NOARGS, "done(): let go of the descriptor"},
     {"fill", segment_fill, METH_VARARGS, "fill(payload) -> generation"},
     {"copy", segment_copy, METH_VARARGS, "copy(generation, length) -> bytes or None"},
-    {"entry", segment_entry, METH_VARARGS, "entry(slot) -> (ring, position, handled, lost, gap count, last gaps, released, pair_released)"},
+    {"entry", segment_entry, METH_VARARGS,
+     "entry(slot) -> (ring, position, handled, lost, gap count, last gaps, released, pair, pair_released)"},
     {"forget_sleeper", segment_forget_sleeper, METH_VARARGS, "forget_sleeper(index)"},
     {NULL, NULL, 0, NULL},
 };

@@ -10,7 +10,7 @@ from transports.bus.errors import BadFrame, BusError
 from transports.bus.options import BusOptions
 from transports.bus.rings.doorbell import Doorbell, expect_doorbell
 from transports.bus.rings.large import SegmentPool, commit, reclaim, refer
-from transports.bus.rings.native import DATA, PAGE, REFERENCE, RING, Pump, Writer
+from transports.bus.rings.native import DATA, PAGE, REFERENCE, RING, Pump, Segment, Writer
 from transports.bus.rings.peer import OutLink, RingPeer
 from transports.bus.rings.segments import attach, make
 
@@ -48,7 +48,7 @@ class Pairs:
 
     def _put_large(self, link: OutLink, writer: Writer, envelope: bytes, body: bytes, flags: int) -> bool:
         assert link.page is not None
-        reclaim(link.leases, link.page.entry(self._slot)[7], self._pool)
+        self._reclaim(link, link.page)
         if link.leases.full(len(body)):
             return False
         segment = self._pool.take(len(body), bool(link.leases.out))
@@ -59,6 +59,13 @@ class Pairs:
             return False
         commit(link.leases, segment)
         return True
+
+    def _reclaim(self, link: OutLink, page: Segment) -> None:
+        """Take back what the reader has released of this ring. Before it reads the ring, its page is about an earlier
+        one, which was given back."""
+        *_, pair, released = page.entry(self._slot)
+        if pair == link.uid:
+            reclaim(link.leases, released, self._pool)
 
     def offer_room(self) -> None:
         """Let the links that waited write again; those that still find no room wait again."""
@@ -137,7 +144,7 @@ class Pairs:
         for peer in peers:
             link = peer.link
             if link is not None and link.page is not None:
-                reclaim(link.leases, link.page.entry(self._slot)[7], self._pool)
+                self._reclaim(link, link.page)
                 if link.leases.out:
                     return False
         return True
@@ -149,7 +156,7 @@ class Pairs:
             link = peer.link
             if link is None or link.writer is None or link.page is None:
                 continue
-            reclaim(link.leases, link.page.entry(self._slot)[7], self._pool)
+            self._reclaim(link, link.page)
             counters, slowest = link.writer.counters(), link.writer.slowest()
             if counters[0] != link.sent or link.leases.out or slowest is None or slowest[1] != counters[1]:
                 link.sent, link.idle_since = counters[0], now

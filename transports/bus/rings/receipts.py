@@ -36,8 +36,8 @@ def verdict(page: Segment | None, slot: int, ring: int, seq: int) -> str:
     """Read the verdict of a page on message `seq` of ring `ring`: "seen", "lost" or "lagging"."""
     if page is None:
         return "lagging"
-    uid, _, handled, _, gaps, last_gaps, _, _ = page.entry(slot)
-    if uid != ring or handled < seq:
+    uid, _, handled, _, gaps, last_gaps, *_ = page.entry(slot)
+    if uid != ring or handled < seq or (gaps and not last_gaps):  # the last: its gaps change at this moment
         return "lagging"
     if any(first <= seq <= last for first, last in last_gaps):
         return "lost"

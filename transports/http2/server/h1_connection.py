@@ -30,6 +30,7 @@ class H1ServerConnection(AcceptedConnection):
         super().__init__(server)
         self._held = bytearray()  # bytes that are no whole head yet, or of requests sent ahead
         self._searched = 0
+        self._skipped = False  # the one empty line before a request that is ignored (RFC 9112, section 2.2)
         self._cycle: Cycle | None = None
         self._head: RequestHead | None = None
         self._body: LengthBody | ChunkedBody | None = None
@@ -128,16 +129,18 @@ class H1ServerConnection(AcceptedConnection):
         held = self._held
         if held:
             held += data
-            if held[:2] == b"\r\n":
+            if not self._skipped and held[:2] == b"\r\n":
                 del held[:2]
+                self._skipped = True
                 self._searched = 0
             end = held.find(HEAD_END, self._searched)
             if end >= 0:
                 data = bytes(held)
                 held.clear()
         else:
-            if data[:2] == b"\r\n":
-                data = data[2:]  # one empty line before a request is ignored (RFC 9112, section 2.2)
+            if not self._skipped and data[:2] == b"\r\n":
+                data = data[2:]
+                self._skipped = True
                 if not data:
                     return
             end = data.find(HEAD_END)
@@ -168,6 +171,7 @@ class H1ServerConnection(AcceptedConnection):
         self._begin(head, data[end + 4 :])
 
     def _begin(self, head: RequestHead, rest: bytes) -> None:
+        self._skipped = False
         self._head = head
         self._keep_alive = head.keep_alive
         if head.upgrade == b"websocket":

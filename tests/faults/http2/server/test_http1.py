@@ -92,6 +92,26 @@ async def test_what_two_readers_could_read_differently_is_refused(server: Server
     assert b"connection: close" in answer
 
 
+@pytest.mark.parametrize(
+    ("expected", "pieces"),
+    [
+        (200, [b"\r\n", GET + b"\r\n"]),
+        (200, [b"\r", b"\n" + GET, b"\r\n"]),
+        (400, [b"\r\n\r\n" + GET + b"\r\n"]),
+        (400, [b"\r\n", b"\r\n", GET + b"\r\n"]),
+        (400, [b"\r", b"\n\r\n", GET + b"\r\n"]),
+    ],
+)
+async def test_one_empty_line_is_ignored_however_it_comes(server: Server, expected: int, pieces: list[bytes]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    for piece in pieces:
+        writer.write(piece)
+        await asyncio.sleep(0.02)
+    assert status(await reader.readuntil(b"\r\n\r\n")) == expected
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_extensions_of_chunks_have_a_bound_in_all(server: Server) -> None:
     answer = await ask(server.port, CHUNKED + (b"1;" + b"x" * 100 + b"\r\na\r\n") * 1_000)
     assert status(answer) == 400

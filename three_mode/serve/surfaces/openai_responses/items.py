@@ -96,11 +96,16 @@ def _read_output(reading: _Reading, item: Mapping[str, Any], field: str) -> None
 def _read_thinking(reading: _Reading, item: Mapping[str, Any], field: str) -> None:
     sealed = _unsealed(item.get("encrypted_content"))
     if sealed is None:
-        said = [*(item.get("summary") or ()), *(item.get("content") or ())]
-        texts = [part.get("text") for part in said if isinstance(part, Mapping)]
-        if len(texts) != len(said) or not all(isinstance(text, str) for text in texts):
-            raise InvalidRequest("summary is a list of texts", field=f"{field}.summary")
-        sealed = (Thinking("\n\n".join(map(str, texts))),) if texts else ()
+        said = []
+        for name in ("summary", "content"):
+            given = item.get(name) or []
+            texts = (
+                [part.get("text") for part in given if isinstance(part, Mapping)] if isinstance(given, list) else None
+            )
+            if texts is None or len(texts) != len(given) or not all(isinstance(text, str) for text in texts):
+                raise InvalidRequest(f"{name} is a list of texts", field=f"{field}.{name}")
+            said += texts
+        sealed = (Thinking("\n\n".join(map(str, said))),) if said else ()
     reading.add_to_turn(sealed, (Text, ToolCall))
 
 
@@ -122,7 +127,7 @@ def _parts(content: Any, field: str) -> tuple[Text | Image, ...]:
 
 def _part(part: Any, field: str) -> Text | Image:
     kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind in _TEXTS:
+    if isinstance(kind, str) and kind in _TEXTS:
         return Text(_text(part, _TEXTS[kind], field))
     if kind != "input_image":
         raise UnsupportedParameter(
