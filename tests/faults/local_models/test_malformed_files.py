@@ -205,6 +205,7 @@ def load_mutations(folder: Path, first: int, count: int, seconds: float) -> None
     assert survives(done).splitlines()[-1].endswith("bad []"), done.stdout[-2000:]
 
 
+@pytest.mark.timeout(300)
 def test_mutations_of_three_files_neither_end_nor_hang_a_process(tmp_path: Path) -> None:
     load_mutations(tmp_path, 0, 500, seconds=1000)
 

@@ -15,6 +15,7 @@ C = Path(__file__).resolve().parents[2] / "support" / "bus" / "two_threads.c"
 STORE = "atomic_store_explicit(&self->ring->tail, end, memory_order_release);"
 WORD = "static uint64_t word("
 CHECK = "if (passed(r, r->position)) return 1;"
+RUNS = 20  # a machine that is busy may run the two threads in turn
 THREADED = ("tests/unit/bus/test_ring_native.py", "tests/unit/bus/test_ring_publish.py")
 
 
@@ -84,8 +85,9 @@ def test_a_tail_that_is_stored_like_any_number_is_found(tmp_path: Path) -> None:
 def test_a_copy_that_is_not_checked_is_found_torn(tmp_path: Path) -> None:
     made = sources(tmp_path, two_threads=(CHECK, ""))
     build(tmp_path, "-O2", sources=made)
-    seen = json.loads(run(tmp_path, {**os.environ, "PYTHONPATH": str(tmp_path)}, 3_000_000, 4096).stdout)
-    assert seen["torn"] > 0
+    plain = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    runs = (json.loads(run(tmp_path, plain, 3_000_000, 4096).stdout) for _ in range(RUNS))
+    assert any(seen["torn"] for seen in runs)
 
 
 @pytest.mark.soak
