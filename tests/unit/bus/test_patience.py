@@ -68,3 +68,27 @@ def test_a_limit_of_nothing_is_no_patience() -> None:
     never = Patience(0)
     slept(never, SECOND, 1)
     assert never.span == 0
+
+
+def test_who_gives_a_core_to_it_has_it_stay_up_after_each_message_and_no_longer() -> None:
+    patience, spin = Patience(LIMIT, 2 * LIMIT), 2 * LIMIT
+    assert not patience.lasts(SECOND, 0)  # no message has come
+    now = SECOND
+    for asleep in (30_000, 10_000_000, 10_000_000, 30_000):  # whatever its sleeps are like
+        now = slept(patience, now, asleep)
+        assert patience.lasts(now, 1)
+        assert patience.lasts(now + spin - 1, 0)
+        assert not patience.lasts(now + spin, 0)
+    assert patience.lasts(now, 1)
+    patience.ends()  # it gives way all the same
+    assert not patience.lasts(now, 0)
+
+
+def test_with_whom_we_wait_for_on_our_core_it_ends_now_and_is_as_long_next_time() -> None:
+    patience = Patience(LIMIT)
+    now = slept(patience, SECOND, 30_000)
+    before = patience.span
+    assert patience.lasts(now, 1)
+    patience.rests()
+    assert not patience.lasts(now, 0)
+    assert patience.span == before

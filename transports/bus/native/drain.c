@@ -214,6 +214,10 @@ static Py_ssize_t drain_one(Pump *self, reader *r, PyObject *list, Py_ssize_t li
                 continue;
             }
             if (found != NULL) route = found;
+            if (self->cold) {
+                self->cold = 0;
+                if (PyTuple_Check(route) && PyTuple_Size(route) > FEW) bus_warm(route);
+            }
         }
         PyObject *envelope = envelope_of(r, from + header.topic, header.envelope);
         PyObject *body = envelope == NULL ? NULL : copy_bytes(from + header.topic + header.envelope, header.body);
@@ -240,6 +244,7 @@ static Py_ssize_t drain_one(Pump *self, reader *r, PyObject *list, Py_ssize_t li
         taken++;
     }
     if (r->position != started && r->broken != DETACHED) {
+        if (taken) self->partner = r->pair ? r : NULL;
         atomic_store_explicit(r->pair ? &r->entry->pair_position : &r->entry->position, r->position, memory_order_release);
         bus_reach(STEP_DRAIN_POSITION_STORED);
         bus_tell_waiting_writer(r);

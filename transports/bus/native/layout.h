@@ -8,7 +8,8 @@
  *
  *     0        64        128       192            4096                                    4096 + capacity
  *     +--------+---------+---------+-- ... -------+----------------------------------------+
- *     | common | oldest  | tail    | (zero)       | records, each a multiple of 8 bytes    |
+ *     | common | oldest  | tail,   | (zero)       | records, each a multiple of 8 bytes    |
+ *     |        |         | core    |              |                                        |
  *     +--------+---------+---------+-- ... -------+----------------------------------------+
  *
  *     A record at position p lives at offset p % capacity and never wraps: what is left at the end is a PAD.
@@ -24,10 +25,10 @@
  *
  * PAGE: what one member tells all others. Written by its member, read-only for all others.
  *
- *     0        64                     4096                      4096 + 1024 * 128
- *     +--------+----------+-- ... ----+-------------------------+
- *     | common | parked   | (zero)    | one entry per peer slot |
- *     +--------+----------+-- ... ----+-------------------------+
+ *     0        64       128                4096                      4096 + 1024 * 128
+ *     +--------+--------+--------+-- ... --+-------------------------+
+ *     | common | parked | spin   | (zero)  | one entry per peer slot |
+ *     +--------+--------+--------+-- ... --+-------------------------+
  *
  *     `parked` is odd while the member sleeps and changes each time it lies down, so that a sender rings once per sleep.
  *     entry    broadcast: uid of the ring, position read, last seq handled, messages lost, the last gaps, large payload let go
@@ -79,6 +80,7 @@ typedef struct {
     bus_common common;
     _Alignas(BUS_LINE) _Atomic uint64_t oldest;
     _Alignas(BUS_LINE) _Atomic uint64_t tail;
+    _Atomic uint64_t core; /* on which the writer put the last record, and one; a hint: nothing depends on it but how long we look */
 } bus_ring;
 
 typedef struct {
@@ -111,6 +113,7 @@ typedef struct {
 typedef struct {
     bus_common common;
     _Alignas(BUS_LINE) _Atomic uint64_t parked;
+    _Alignas(BUS_LINE) _Atomic uint64_t spin; /* nanoseconds that the member stays up after each message; for people */
     _Alignas(BUS_HEADER) bus_entry entry[BUS_SLOTS];
 } bus_page;
 

@@ -12,10 +12,10 @@ typedef struct {
 
 static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
-    long long limit;
-    if (!PyArg_ParseTuple(args, "L:Patience", &limit)) return NULL;
+    long long limit, least = 0;
+    if (!PyArg_ParseTuple(args, "L|L:Patience", &limit, &least)) return NULL;
     Patience *self = (Patience *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
-    if (self != NULL) self->patience.limit = limit;
+    if (self != NULL) patience_begins(&self->patience, limit, least);
     return (PyObject *)self;
 }
 
@@ -39,10 +39,17 @@ static PyObject *ends(PyObject *object, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+static PyObject *rests(PyObject *object, PyObject *unused) {
+    (void)unused;
+    patience_rests(&((Patience *)object)->patience);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"woken", woken, METH_O, "woken(now): by a doorbell"},
     {"lasts", lasts, METH_VARARGS, "lasts(now, drained) -> whether to look on"},
     {"ends", ends, METH_NOARGS, "ends(): others want this core"},
+    {"rests", rests, METH_NOARGS, "rests(): whoever we wait for is on our own core"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -3,7 +3,7 @@
  * Waking a process costs both sides tens of microseconds, and more where the processor itself has to be woken; looking
  * for a few costs nobody anything while nobody else wants the core. So a reader whose sleeps turn out short stays up
  * longer next time, one whose sleeps are long does not stay up at all: a conversation of questions and answers runs
- * without a doorbell, and an idle process costs nothing.
+ * without a doorbell, and an idle process costs nothing. Who gives a core to it has it stay up for `least` in any case.
  *
  * Pure: the time comes in, in nanoseconds.
  */
@@ -14,12 +14,21 @@
 
 typedef struct {
     long long limit;    /* the longest time to stay up, and how short a sleep must be to count as not worth having; 0: never */
+    long long least;    /* the shortest time to stay up after a message, whatever the sleeps before were like; 0: none */
     long long span;     /* how long it stays up now */
     long long until;
     long long lay_down; /* when; 0 while it is up */
 } bus_patience;
 
-static inline void patience_shrinks(bus_patience *p) { p->span = p->span > PATIENCE_FIRST ? p->span / 2 : 0; }
+static inline void patience_begins(bus_patience *p, long long limit, long long least) {
+    p->limit = limit;
+    p->least = p->span = least;
+}
+
+static inline void patience_shrinks(bus_patience *p) {
+    p->span = p->span > PATIENCE_FIRST ? p->span / 2 : 0;
+    if (p->span < p->least) p->span = p->least;
+}
 
 /* By a doorbell. One that rings while we are up says nothing. */
 static inline void patience_woken(bus_patience *p, long long now) {
@@ -27,6 +36,7 @@ static inline void patience_woken(bus_patience *p, long long now) {
     if (now - p->lay_down < p->limit) {
         p->span = 2 * p->span < PATIENCE_FIRST ? PATIENCE_FIRST : 2 * p->span;
         if (p->span > p->limit) p->span = p->limit;
+        if (p->span < p->least) p->span = p->least;
     } else {
         patience_shrinks(p);
     }
@@ -44,5 +54,8 @@ static inline void patience_ends(bus_patience *p) {
     patience_shrinks(p);
     p->until = 0;
 }
+
+/* Whoever we wait for is on our own core: he comes to it once we lie down. Not now; it says nothing of the next time. */
+static inline void patience_rests(bus_patience *p) { p->until = 0; }
 
 #endif

@@ -76,7 +76,7 @@ static PyObject *pump_linger(PyObject *object, PyObject *argument) {
     long long wanted = PyLong_AsLongLong(argument);
     if (wanted == -1 && PyErr_Occurred()) return NULL;
     enum look found = bus_look((Pump *)object, wanted);
-    if (found == LOOK_CROWDED) Py_RETURN_NONE;
+    if (found == LOOK_CROWDED || found == LOOK_SHARED) Py_RETURN_NONE;
     return PyBool_FromLong(found == LOOK_MORE);
 }
 
@@ -112,6 +112,7 @@ void bus_idle(Pump *self) {
 
 /* It is none of `readers` any more. */
 static void let_go_of(Pump *self, reader *r) {
+    if (self->partner == r) self->partner = NULL;
     if (self->busy == 0) {
         free_reader(r);
         return;
@@ -389,7 +390,7 @@ static PyMethodDef pump_methods[] = {
     {"linger", pump_linger, METH_O, "linger(nanoseconds) -> whether there is more; None if others want this core"},
     {"park", pump_park, METH_NOARGS, "park() -> True if we may sleep"},
     {"unpark", pump_unpark, METH_NOARGS, "unpark()"},
-    {"attend", pump_attend, METH_VARARGS, "attend(host, batch, linger): what woken() and run() call, see native/pump.h"},
+    {"attend", pump_attend, METH_VARARGS, "attend(host, batch, linger, spin=0): what woken() and run() call, see native/pump.h"},
     {"move", pump_move, METH_O, "move(bell): sleep at another bell from now on"},
     {"bell", pump_bell, METH_VARARGS, "bell(epoll, own, shard): the descriptors that woken() silences"},
     {"woken", pump_woken, METH_NOARGS, "woken(): something behind the bell's epoll is ready, which is silenced; for the event loop"},

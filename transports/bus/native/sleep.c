@@ -39,9 +39,18 @@ static inline void relax(void) {
 #endif
 }
 
+/* Whether the sender of the last message, of whom we likely wait for the next one, ran on our core when he sent it: looking
+ * would only keep him from it. He may have moved since; then the bell that he rings costs what it always does. */
+static int shares_core(const Pump *self) {
+    if (self->partner == NULL) return 0;
+    uint64_t core = atomic_load_explicit(&self->partner->ring->core, memory_order_relaxed);
+    return core != 0 && core == bus_core();
+}
+
 /* For more, so many nanoseconds, without lying down. */
 enum look bus_look(Pump *self, long long nanoseconds) {
     int found = bus_pending(self), crowded = 0;
+    if (!found && shares_core(self)) return LOOK_SHARED;
     if (!found) {
         atomic_fetch_add(&self->looking, 1);
         Py_BEGIN_ALLOW_THREADS
