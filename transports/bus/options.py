@@ -94,10 +94,11 @@ class BusOptions:
     linger: float = 300e-6
     """Longest time to look for the next message before sleeping, while that pays; 0: never look."""
     spin: float = 0.0
-    """Time to look for the next message after each one, however long earlier sleeps were; at most 1.0.
+    """Time to look for the next message after each one, however long earlier sleeps were; at most 1.0. On rings only.
 
     For a process that has a core to itself: it keeps that core for so long after each message, and is told of the next
-    one without being woken. It still gives way to whoever else wants the core. `three-mode doctor` shows who spins.
+    one without being woken. It gives way to whoever else wants the core, for up to a tenth of a second each time.
+    `three-mode doctor` shows who spins.
     """
     recheck: float = 1.0
     """Interval of the search for missed wake-ups: the counter "missed_wakes" must stay 0."""

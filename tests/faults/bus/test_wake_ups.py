@@ -110,20 +110,6 @@ async def test_a_reader_that_spins_needs_no_bell_and_sleeps_in_the_end() -> None
         os.sched_setaffinity(0, CORES)
 
 
-async def test_a_reader_that_spins_gives_way_to_the_sender_on_its_core() -> None:
-    try:
-        async with members(recheck=HOUR) as group:
-            bus = await group.join()
-            async with process(group.name, recheck=HOUR, spin=1.0) as child:
-                await child.do("register", "x")
-                await bus.wait_for("x")
-                seat(child, together=True)
-                await rung_by_asks(bus, 5)
-                assert await rung_by_asks(bus, 20) == 20
-    finally:
-        os.sched_setaffinity(0, CORES)
-
-
 async def rung_by_asks(bus: Bus, count: int) -> int:
     """Asks that are 2 ms apart; returns how many bells were rung for them."""
     before = bus.status().counters["doorbells"]

@@ -58,7 +58,7 @@ def test_a_crowded_core_ends_it_at_once_and_makes_it_shorter_each_time() -> None
     spans = []
     for _ in range(4):
         assert patience.lasts(now, 1)
-        patience.ends()
+        patience.ends(now)
         assert not patience.lasts(now, 0)
         spans.append(patience.span // 1000)
     assert spans == [50, 25, 12, 0]
@@ -80,15 +80,21 @@ def test_who_gives_a_core_to_it_has_it_stay_up_after_each_message_and_no_longer(
         assert patience.lasts(now + spin - 1, 0)
         assert not patience.lasts(now + spin, 0)
     assert patience.lasts(now, 1)
-    patience.ends()  # it gives way all the same
+    patience.ends(now)  # it gives way all the same
     assert not patience.lasts(now, 0)
 
 
-def test_with_whom_we_wait_for_on_our_core_it_ends_now_and_is_as_long_next_time() -> None:
-    patience = Patience(LIMIT)
-    now = slept(patience, SECOND, 30_000)
-    before = patience.span
-    assert patience.lasts(now, 1)
-    patience.rests()
-    assert not patience.lasts(now, 0)
-    assert patience.span == before
+def test_who_spins_is_without_the_core_for_longer_where_others_want_it_again_and_again() -> None:
+    patience = Patience(LIMIT, 2 * LIMIT)
+    now, away = SECOND, []
+    for _ in range(9):
+        patience.ends(now)
+        started = now
+        while patience.span < 2 * LIMIT:
+            now = slept(patience, now, 500_000)
+        away.append((now - started) // 1_000_000)
+    assert away == [1, 2, 4, 8, 16, 32, 64, 100, 100]
+    now += SECOND
+    patience.ends(now)
+    slept(patience, now, 1_000_000)
+    assert patience.span == 2 * LIMIT

@@ -298,44 +298,6 @@ def test_what_comes_while_it_lingers_is_found(bench: Bench) -> None:
     assert [record.body for record in bench.pump.drain(10)] == [b"x"]
 
 
-@pytest.fixture
-def pair() -> Iterator[Bench]:
-    bench = Bench(pair=True)
-    yield bench
-    bench.close()
-
-
-def on_core(number: int) -> None:
-    """Moves this thread, which the kernel does at once."""
-    os.sched_setaffinity(0, {sorted(ALL_CORES)[number]})
-
-
-ALL_CORES = os.sched_getaffinity(0)
-
-
-def test_nobody_lingers_for_a_sender_on_its_own_core(pair: Bench) -> None:
-    """With two cores, to tell them apart; where all is on one core, it never lingers for a pair."""
-    here, there = 0, len(ALL_CORES) - 1
-    try:
-        for core in (here, there) * 2:
-            on_core(core)
-            pair.put(b"x")
-            on_core(here)
-            assert len(pair.pump.drain(10)) == 1
-            looks = [pair.pump.linger(100_000) for _ in range(200)]  # None: also where others want the core just then
-            assert (False in looks) == (core != here)
-    finally:
-        os.sched_setaffinity(0, ALL_CORES)
-
-
-def test_who_was_let_go_of_is_waited_for_no_more(pair: Bench) -> None:
-    pair.put(b"x")
-    assert len(pair.pump.drain(10)) == 1
-    assert pair.pump.linger(100_000) is None
-    pair.pump.detach(3, True)
-    assert False in [pair.pump.linger(100_000) for _ in range(200)]
-
-
 def test_a_page_says_how_long_its_owner_spins(bench: Bench) -> None:
     attend(bench.pump, spin=20_000_000)
     assert bench.reader_page.spin == 20_000_000

@@ -74,8 +74,7 @@ int bus_soon(Pump *self) {
 static int stay_up(Pump *self, PyObject *host, Py_ssize_t drained) {
     if (drained == 0) {
         enum look found = bus_look(self, LOOK);
-        if (found == LOOK_CROWDED) patience_ends(&self->patience);
-        if (found == LOOK_SHARED) patience_rests(&self->patience);
+        if (found == LOOK_CROWDED) patience_ends(&self->patience, bus_now());
         if (found == LOOK_MORE) drained = drain_and_deliver(self, host);
         if (drained < 0) return -1;
     }

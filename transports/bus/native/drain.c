@@ -244,7 +244,6 @@ static Py_ssize_t drain_one(Pump *self, reader *r, PyObject *list, Py_ssize_t li
         taken++;
     }
     if (r->position != started && r->broken != DETACHED) {
-        if (taken) self->partner = r->pair ? r : NULL;
         atomic_store_explicit(r->pair ? &r->entry->pair_position : &r->entry->position, r->position, memory_order_release);
         bus_reach(STEP_DRAIN_POSITION_STORED);
         bus_tell_waiting_writer(r);

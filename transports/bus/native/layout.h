@@ -8,8 +8,7 @@
  *
  *     0        64        128       192            4096                                    4096 + capacity
  *     +--------+---------+---------+-- ... -------+----------------------------------------+
- *     | common | oldest  | tail,   | (zero)       | records, each a multiple of 8 bytes    |
- *     |        |         | core    |              |                                        |
+ *     | common | oldest  | tail    | (zero)       | records, each a multiple of 8 bytes    |
  *     +--------+---------+---------+-- ... -------+----------------------------------------+
  *
  *     A record at position p lives at offset p % capacity and never wraps: what is left at the end is a PAD.
@@ -80,7 +79,6 @@ typedef struct {
     bus_common common;
     _Alignas(BUS_LINE) _Atomic uint64_t oldest;
     _Alignas(BUS_LINE) _Atomic uint64_t tail;
-    _Atomic uint64_t core; /* on which the writer put the last record, and one; a hint: nothing depends on it but how long we look */
 } bus_ring;
 
 typedef struct {

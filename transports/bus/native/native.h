@@ -5,8 +5,6 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include <sched.h>
-
 #include "layout.h"
 
 typedef struct {
@@ -68,12 +66,6 @@ int bus_keep_spares(PyTypeObject *type);
 
 /* The segment behind `object`, checked to be of `kind` (and writable, if asked); NULL with an exception set. */
 Segment *bus_expect(PyObject *object, uint32_t kind, int writable);
-
-/* The core that this thread is on, as segments say it: its number and one; 0: nobody knows. */
-static inline uint64_t bus_core(void) {
-    int core = sched_getcpu();
-    return core < 0 ? 0 : (uint64_t)core + 1;
-}
 
 /* Make sure that the pages of [offset, offset + length) exist, so that a store cannot raise SIGBUS. */
 int bus_allocate(const Segment *segment, uint64_t offset, uint64_t length);

@@ -33,23 +33,17 @@ static PyObject *lasts(PyObject *object, PyObject *args) {
     return PyBool_FromLong(patience_lasts(&((Patience *)object)->patience, now, drained));
 }
 
-static PyObject *ends(PyObject *object, PyObject *unused) {
-    (void)unused;
-    patience_ends(&((Patience *)object)->patience);
-    Py_RETURN_NONE;
-}
-
-static PyObject *rests(PyObject *object, PyObject *unused) {
-    (void)unused;
-    patience_rests(&((Patience *)object)->patience);
+static PyObject *ends(PyObject *object, PyObject *argument) {
+    long long now = PyLong_AsLongLong(argument);
+    if (now == -1 && PyErr_Occurred()) return NULL;
+    patience_ends(&((Patience *)object)->patience, now);
     Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
     {"woken", woken, METH_O, "woken(now): by a doorbell"},
     {"lasts", lasts, METH_VARARGS, "lasts(now, drained) -> whether to look on"},
-    {"ends", ends, METH_NOARGS, "ends(): others want this core"},
-    {"rests", rests, METH_NOARGS, "rests(): whoever we wait for is on our own core"},
+    {"ends", ends, METH_O, "ends(now): others want this core"},
     {NULL, NULL, 0, NULL},
 };
 

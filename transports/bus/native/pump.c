@@ -76,7 +76,7 @@ static PyObject *pump_linger(PyObject *object, PyObject *argument) {
     long long wanted = PyLong_AsLongLong(argument);
     if (wanted == -1 && PyErr_Occurred()) return NULL;
     enum look found = bus_look((Pump *)object, wanted);
-    if (found == LOOK_CROWDED || found == LOOK_SHARED) Py_RETURN_NONE;
+    if (found == LOOK_CROWDED) Py_RETURN_NONE;
     return PyBool_FromLong(found == LOOK_MORE);
 }
 
@@ -112,7 +112,6 @@ void bus_idle(Pump *self) {
 
 /* It is none of `readers` any more. */
 static void let_go_of(Pump *self, reader *r) {
-    if (self->partner == r) self->partner = NULL;
     if (self->busy == 0) {
         free_reader(r);
         return;

@@ -71,7 +71,6 @@ typedef struct {
     PyObject *routes;
     PyTypeObject *message; /* what is made of a record */
     PyObject *direct;      /* the topic of what is not published: "" */
-    reader *partner; /* the pair that the last message came by: who is likely to send the next one; NULL: none */
     int listening; /* whether anybody here wants broadcasts; if not, their rings are left alone */
     int cold;      /* whether it comes from a sleep so long that others had the caches */
     int special;   /* whether the last drain held anything but plain data */
@@ -103,7 +102,7 @@ int bus_deliver(PyObject *host, PyObject *records);
 void bus_warm(PyObject *route);
 
 /* sleep.c */
-enum look { LOOK_NOTHING, LOOK_MORE, LOOK_CROWDED, LOOK_SHARED }; /* the last: with whom we wait for, who needs our core */
+enum look { LOOK_NOTHING, LOOK_MORE, LOOK_CROWDED };
 void bus_handled(Pump *self);
 int bus_pending(const Pump *self);
 enum look bus_look(Pump *self, long long nanoseconds);

@@ -132,7 +132,6 @@ long long bus_put(Writer *self, PyObject *topic_object, PyObject *envelope_objec
     self->tail = end;
     self->seq++;
     self->bytes += size;
-    atomic_store_explicit(&self->ring->core, bus_core(), memory_order_relaxed);
     atomic_store_explicit(&self->ring->tail, end, memory_order_release);
     bus_reach(STEP_PUT_TAIL_STORED);
     ring_bells(self);
