@@ -4,18 +4,24 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import msgspec
 import uvloop
 
+from benchmarks.bus_peers import floor
 from benchmarks.bus_peers.board import PAYLOAD, Board, Children
 from benchmarks.bus_peers.publishers import temporary_folder
-from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate_async, cores
+from benchmarks.harness import FLOOR, Benchmark, Context, Missing, Row, Target, alternate_async, cores
 
-CALLS = 300
+IN_SUCCESSION = "ask"
+US, SPINNING = "three-mode", "three-mode, spinning"
+SPIN = 0.02  # seconds: longer than any pause
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -25,12 +31,28 @@ def item_id(raw: Any) -> Any:
     return _decode(raw)["id"]
 
 
-# --- the answering side ---
-async def serve_bus(address: str, ready: Callable[[], None]) -> None:
-    """Answers on the bus."""
-    from transports.bus import Bus
+@dataclass(frozen=True)
+class Pace:
+    """Pace of the asks: so many samples of each subject in turn, each of so many asks, with a pause before each ask."""
 
-    bus = await Bus.join(address)
+    samples: int
+    asks: int
+    pause: float  #: in seconds
+
+
+PACES = {
+    IN_SUCCESSION: Pace(60, 300, 0.0),
+    "ask, 3 ms apart": Pace(24, 10, 0.003),
+    "ask, 10 ms apart": Pace(6, 10, 0.01),
+}
+
+
+# --- the answering side ---
+async def serve_bus(address: str, ready: Callable[[], None], spin: float = 0.0) -> None:
+    """Answers on the bus."""
+    from transports.bus import Bus, BusOptions
+
+    bus = await Bus.join(address, BusOptions(spin=spin))
     await bus.register("echo", lambda request: request.reply(request.payload["id"]))
     ready()
     await asyncio.Event().wait()
@@ -71,15 +93,20 @@ async def serve_zmq_asyncio(address: str, ready: Callable[[], None]) -> None:
         await socket.send_multipart([peer, _encode(item_id(raw))])
 
 
-SERVERS = {"bus": serve_bus, "zmq": serve_zmq_loop, "zmq.asyncio": serve_zmq_asyncio}
+SERVERS: dict[str, Callable[[str, Callable[[], None]], Coroutine[Any, Any, None]]] = {
+    "bus": serve_bus,
+    "bus.spin": partial(serve_bus, spin=SPIN),
+    "zmq": serve_zmq_loop,
+    "zmq.asyncio": serve_zmq_asyncio,
+}
 
 
 # --- the asking side ---
-async def ask_bus(address: str) -> Callable[[], Awaitable[Any]]:
+async def ask_bus(address: str, spin: float = 0.0) -> Callable[[], Awaitable[Any]]:
     """Asks over the bus."""
-    from transports.bus import Bus
+    from transports.bus import Bus, BusOptions
 
-    bus = await Bus.join(address)
+    bus = await Bus.join(address, BusOptions(spin=spin))
     await bus.wait_for("echo", within=30)
     return lambda: bus.ask("echo", PAYLOAD)
 
@@ -129,8 +156,15 @@ async def ask_zmq_asyncio(address: str) -> Callable[[], Awaitable[Any]]:
     return ask
 
 
-ASKERS = {"bus": ask_bus, "zmq": ask_zmq_loop, "zmq.asyncio": ask_zmq_asyncio}
-SUBJECTS = {"three-mode": "bus", "pyzmq": "zmq", "pyzmq (zmq.asyncio)": "zmq.asyncio"}
+ASKERS: dict[str, Callable[[str], Awaitable[Callable[[], Awaitable[Any]]]]] = {
+    "bus": ask_bus,
+    "bus.spin": partial(ask_bus, spin=SPIN),
+    "zmq": ask_zmq_loop,
+    "zmq.asyncio": ask_zmq_asyncio,
+}
+SUBJECTS = {US: "bus", SPINNING: "bus.spin", "pyzmq": "zmq", "pyzmq (zmq.asyncio)": "zmq.asyncio"}
+SEATS = {FLOOR: 2, floor.ON_ONE_CORE: 1}
+Sample = Callable[[], Awaitable[float]]
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
@@ -140,29 +174,54 @@ def run(context: Context) -> Iterator[Row | Missing]:
         temporary_folder() as folder,
         Children() as children,
     ):
-        samples = runner.run(_measure(context, Path(folder), children))
-    for subject, seconds in samples.items():
-        yield Row(case="ask", subject=subject, unit="us", samples=[1e6 * s for s in seconds])
+        yield from runner.run(_measure(context, Path(folder), children))
 
 
-async def _measure(context: Context, folder: Path, children: Children) -> dict[str, list[float]]:
-    subjects: dict[str, Callable[[], Awaitable[float]]] = {}
+async def _measure(context: Context, folder: Path, children: Children) -> list[Row | Missing]:
+    found: list[Row | Missing] = []
+    asks: dict[str, Callable[[], Awaitable[Any]]] = {}
     for subject, kind in SUBJECTS.items():
-        address = f"bench-{folder.name}" if kind == "bus" else f"ipc://{folder}/{kind}"
+        address = f"bench-{folder.name}-{kind}" if kind.startswith("bus") else f"ipc://{folder}/{kind}"
         board = Board(1)
         children.start("benchmarks.bus_ask", [kind, address, board.fd], [board.fd])
         await asyncio.to_thread(board.last, 30.0, 0.02)
-        subjects[subject] = _sample(await ASKERS[kind](address))
+        asks[subject] = await ASKERS[kind](address)
+    pings: dict[str, floor.Floor] = {}
+    try:
+        pings = {subject: floor.pings(children, seats) for subject, seats in SEATS.items()}
+    except floor.NoCompiler as missing:
+        found.append(Missing(case=IN_SUCCESSION, subject=FLOOR, how_to_get=str(missing)))
     with cores.this_thread_on(0):
-        return await alternate_async(subjects, context.rounds(60), warm_up=2)
+        for case, pace in PACES.items():
+            samples = {subject: _sample(subject, ask, pace) for subject, ask in asks.items()}
+            samples |= {subject: _of_floor(ping, pace) for subject, ping in pings.items()}
+            taken = await alternate_async(samples, context.rounds(pace.samples), warm_up=2)
+            for subject, seconds in taken.items():
+                found.append(Row(case=case, subject=subject, unit="us", samples=[1e6 * s for s in seconds]))
+    return found
 
 
-def _sample(ask: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[float]]:
+def _sample(subject: str, ask: Callable[[], Awaitable[Any]], pace: Pace) -> Sample:
     async def sample() -> float:
-        started = time.perf_counter()
-        for _ in range(CALLS):
+        seconds = 0.0
+        if pace.pause:
+            await ask()  # not counted: others ran before it, and who spins begins to after it
+        for _ in range(pace.asks):
+            if pace.pause:
+                await asyncio.sleep(pace.pause)
+            started = time.perf_counter()
             await ask()
-        return (time.perf_counter() - started) / CALLS
+            seconds += time.perf_counter() - started
+        if subject == SPINNING:
+            await asyncio.sleep(2 * SPIN)  # so that it takes no core from the next subject
+        return seconds / pace.asks
+
+    return sample
+
+
+def _of_floor(ping: floor.Floor, pace: Pace) -> Sample:
+    async def sample() -> float:
+        return mean(times.last for times in list(ping.rounds(pace.asks + 1, pace.pause))[1:])
 
     return sample
 
@@ -170,11 +229,20 @@ def _sample(ask: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[float]]
 BENCHMARK = Benchmark(
     summary="ask with a 100-byte dict and one number back, from one process to another, one after another",
     run=run,
-    targets=[Target(case="ask", subject="three-mode", peer="pyzmq", at_most=0.2)],
+    targets=[
+        Target(case=IN_SUCCESSION, subject=US, peer="pyzmq", at_most=0.2),
+        Target(case=IN_SUCCESSION, subject=US, peer=FLOOR, peer_case="ask, 3 ms apart", at_most=0.35),
+        Target(case=IN_SUCCESSION, subject=US, peer=floor.ON_ONE_CORE, at_most=2.5),
+        Target(case="ask, 3 ms apart", subject=SPINNING, peer=US, at_most=0.5),
+    ],
     notes=(
         "`pyzmq` drives DEALER and ROUTER directly from the loop's readers; `zmq.asyncio` is what its documentation "
         "offers for a loop. Both have no envelope, deadline, cancellation or liveness, which three-mode's figure "
-        "includes. The main thread of the caller has one core, that of the answering process another."
+        "includes. The main thread of the caller has one core, that of the answering process another. 'The kernel "
+        "alone' is the floor: two programs in C that wake each other through an eventfd and an epoll "
+        "(bus_peers/floor.c), across two cores and on one. An ask in succession wakes nobody, because both sides look "
+        "a little longer (`BusOptions.linger`): so its target is told beside a floor that was parked, 3 ms apart. "
+        "'Spinning' has `BusOptions.spin` on both sides, longer than the pauses."
     ),
 )
 

@@ -233,7 +233,7 @@ BENCHMARK = Benchmark(
     summary="one writer to one reader process: 100-byte dicts, and payloads of 1 MiB",
     run=run,
     targets=[
-        Target(case="messages", subject="three-mode", peer="pyzmq", at_least=2.0),
+        Target(case="messages", subject="three-mode", peer="pyzmq", at_least=2.2),
         Target(case="1 MiB payloads", subject="three-mode", peer="pyzmq", at_least=3.0),
     ],
     notes=(

@@ -142,7 +142,7 @@ BENCHMARK = Benchmark(
     run=run,
     targets=[
         Target(case=TLS, subject="transport", peer="httpx", at_most=0.15),
-        Target(case=TLS, subject="transport behind httpx", peer="httpx", at_most=0.30),
+        Target(case=TLS, subject="transport behind httpx", peer="httpx", at_most=0.2),
         Target(case=TLS, subject="transport", peer="aiohttp", at_most=1.2),
         Target(case=PLAIN, subject="transport", peer="httpx", at_most=0.3),
     ],

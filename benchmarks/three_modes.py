@@ -133,6 +133,7 @@ BENCHMARK = Benchmark(
     run=run,
     targets=[
         Target(case=BEYOND, subject=US, peer=BUS, peer_case=ASK, at_most=2.0),
+        Target(case=ASK, subject=US, peer=BUS, at_most=1.8),
         Target(case=FIRST, subject=US, at_most=0.3),
         Target(case=TOKEN, subject=US, at_most=20.0),
     ],

@@ -56,6 +56,7 @@ def bus(field: Field) -> Publisher:
 
     async def wait() -> None:
         await asyncio.to_thread(_ready, board)
+        await member.publish(TOPIC, PAYLOAD).settled(within=30.0)  # the first one makes the ring, which all are handed
 
     field.runner.run(wait())
     return board, lambda: member.publish(TOPIC, PAYLOAD)

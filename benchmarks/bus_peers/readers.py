@@ -20,27 +20,24 @@ TOPIC = "news.eu"
 _decode = msgspec.msgpack.Decoder().decode
 
 
+class Item:
+    """Message of a peer: handlers of every subject are the same functions, and look at its payload."""
+
+    __slots__ = ("payload",)
+
+    def __init__(self, payload: Any) -> None:
+        self.payload = payload
+
+
 class Handlers:
-    """Plain handlers of one process; the last one stamps the time."""
+    """Plain handlers of one process; the first one and the last one stamp the time."""
 
     def __init__(self, count: int, board: Board, slot: int) -> None:
         self._board, self._slot = board, slot
         self.seen = [0] * count
-        self.all = [self._item_handler(n) for n in range(count)]
+        self.all = [self._first_handler(), *(self._handler(n) for n in range(1, count))]
 
-    def _item_handler(self, n: int) -> Callable[[Any], None]:
-        seen = self.seen
-
-        def handle(item: Any) -> None:
-            seen[n] += item["id"]
-
-        return handle
-
-    def of_messages(self) -> list[Callable[[Any], None]]:
-        """Handlers for the bus, which take a Message."""
-        return [self._message_handler(n) for n in range(len(self.seen))]
-
-    def _message_handler(self, n: int) -> Callable[[Any], None]:
+    def _handler(self, n: int) -> Callable[[Any], None]:
         seen = self.seen
 
         def handle(message: Any) -> None:
@@ -48,9 +45,18 @@ class Handlers:
 
         return handle
 
+    def _first_handler(self) -> Callable[[Any], None]:
+        seen, board, slot = self.seen, self._board, self._slot
+
+        def handle(message: Any) -> None:
+            board.stamp_first(slot)
+            seen[0] += message.payload["id"]
+
+        return handle
+
     def run(self, raw: bytes) -> None:
         """Decodes a payload, calls each handler, and stamps."""
-        item = _decode(raw)
+        item = Item(_decode(raw))
         for handler in self.all:
             handler(item)
         self.ran()
@@ -71,7 +77,7 @@ async def read_bus(address: str, handlers: Handlers) -> None:
 
     bus = await Bus.join(address, BusOptions(join_within=100.0))  # 512 join at once
 
-    wanted = [("news.*", handle, SubscribeOptions()) for handle in handlers.of_messages()]
+    wanted = [("news.*", handle, SubscribeOptions()) for handle in handlers.all]
     await bus.subscribe_many([*wanted, ("news.*", lambda message: handlers.ran(), SubscribeOptions())])
     handlers.ready()
     await asyncio.Event().wait()

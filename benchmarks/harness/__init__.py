@@ -18,10 +18,11 @@ Subjects that are compared run in the same call, in turn (`alternate`), and are 
 that is not installed gives a `Missing(case, subject, how_to_get)` in place of a row.
 """
 
-from benchmarks.harness.model import Benchmark, Context, Missing, Result, Row, Target, Verdict
+from benchmarks.harness.model import FLOOR, Benchmark, Context, Missing, Result, Row, Target, Verdict
 from benchmarks.harness.timing import alternate, alternate_async, timed, timed_async
 
 __all__ = [
+    "FLOOR",
     "Benchmark",
     "Context",
     "Missing",

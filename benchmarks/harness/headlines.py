@@ -1,7 +1,7 @@
 """Headlines: the targets of benchmarks that the first page quotes, in words."""
 
 from benchmarks import agents_calls, bus_broadcast, http2_calls, llm_calls, serve, three_modes
-from benchmarks.harness.model import Headline
+from benchmarks.harness.model import FLOOR, Headline
 
 HEADLINES = (
     Headline(
@@ -12,7 +12,25 @@ HEADLINES = (
         agents_calls.PLAIN,
         agents_calls.ONE_PROCESS,
     ),
-    Headline("the bus beneath it", "pyzmq", "bus_broadcast", bus_broadcast.AGENTS, "three-mode", "pyzmq"),
+    Headline(
+        "the bus beneath it, in close succession", "pyzmq", "bus_broadcast", bus_broadcast.AGENTS, "three-mode", "pyzmq"
+    ),
+    Headline(
+        "the same, 3 ms apart: each broadcast wakes processes that sleep",
+        "pyzmq",
+        "bus_broadcast",
+        bus_broadcast.ALONE_3.format(bus_broadcast.AGENTS),
+        "three-mode",
+        "pyzmq",
+    ),
+    Headline(
+        "the same again",
+        "the kernel's own waking of two processes",
+        "bus_broadcast",
+        bus_broadcast.ALONE_3.format(bus_broadcast.AGENTS),
+        "three-mode",
+        FLOOR,
+    ),
     Headline(
         "a question to an agent in another process",
         "a Ray actor",

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
-from benchmarks.harness.model import Result, Row, Verdict
+from benchmarks.harness.model import FLOOR, Result, Row, Verdict
 
 
 def number(value: float) -> str:
@@ -31,7 +31,9 @@ def _rows(result: Result, before: Result | None) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False)
     for name in ("case", "subject"):
         table.add_column(name)
-    for name in ("median", "p95", "unit", "n", "x first", *(["before", "x before"] if before else [])):
+    floors = {row.case: row for row in result.rows if row.subject == FLOOR}
+    shown = ["median", "p95", "unit", "n", "x first", *(["x floor"] if floors else [])]
+    for name in (*shown, *(["before", "x before"] if before else [])):
         table.add_column(name, justify="right" if name != "unit" else "left")
     first: dict[str, Row] = {}
     for row in result.rows:
@@ -43,10 +45,15 @@ def _rows(result: Result, before: Result | None) -> Table:
             number(row.p95),
             row.unit,
             str(len(row.samples)),
-            f"{row.median / base.median:.2f}" if base.median else "-",
+            _times(row, base),
         ]
+        cells += [_times(row, floors.get(row.case))] if floors else []
         table.add_row(*cells, *_compared(row, before))
     return table
+
+
+def _times(row: Row, base: Row | None) -> str:
+    return f"{row.median / base.median:.2f}" if base and base.median else "-"
 
 
 def _compared(row: Row, before: Result | None) -> Iterator[str]:
@@ -54,7 +61,7 @@ def _compared(row: Row, before: Result | None) -> Iterator[str]:
         return
     old = before.row(row.case, row.subject)
     yield number(old.median) if old else "-"
-    yield f"{row.median / old.median:.2f}" if old and old.median else "-"
+    yield _times(row, old)
 
 
 def _targets(result: Result) -> Table:

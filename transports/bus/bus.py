@@ -415,6 +415,10 @@ class Bus:
         """Take a snapshot that also says how far each subscriber of this member's messages is behind."""
         return msgspec.structs.replace(self.status(), readers=tuple(await self._carrier.readers()))
 
+    async def spins(self) -> Mapping[str, float]:
+        """Return the members that keep a core while they wait, and `BusOptions.spin` of each."""
+        return await self._carrier.spins()
+
 
 # --- forks: rings and doorbells stay the parent's, and the child's buses refuse all work ---------------------------
 _joined: "weakref.WeakSet[Bus]" = weakref.WeakSet()

@@ -221,3 +221,7 @@ class Carrier(Protocol):
     async def readers(self) -> list[ReaderStatus]:
         """Return how far each subscribed member is behind."""
         ...
+
+    async def spins(self) -> dict[str, float]:
+        """Return the seconds of `BusOptions.spin` of each member that has any."""
+        ...

@@ -43,9 +43,12 @@ async def test_nan_is_no_time_to_wait() -> None:
         for waiting in (bus.wait_for("nobody", within=math.nan), receipt.settled(within=math.nan), bus.leave(math.nan)):
             with pytest.raises(ValueError, match="seconds"):
                 await asyncio.wait_for(waiting, 5)
-    for option in ("join_within", "hold_within", "pair_idle", "linger", "recheck"):
+    for option in ("join_within", "hold_within", "pair_idle", "linger", "spin", "recheck"):
         with pytest.raises(ValueError, match=option):
             BusOptions(**{option: math.nan})
+    for seconds in (-0.001, 1.1):
+        with pytest.raises(ValueError, match=r"spin is .* it takes 0 to 1"):
+            BusOptions(spin=seconds)
 
 
 @pytest.mark.parametrize("deadline", BAD)

@@ -27,7 +27,7 @@ PARTS = (
 
 
 def attend(
-    pump: Pump, doorbell: Doorbell | None = None, batch: int = 100, linger: int = 0, **parts: Any
+    pump: Pump, doorbell: Doorbell | None = None, batch: int = 100, linger: int = 0, spin: int = 0, **parts: Any
 ) -> dict[str, list[tuple[Any, ...]]]:
     """Sets the pump's callbacks; calls of parts that `parts` does not name are kept."""
     calls: dict[str, list[tuple[Any, ...]]] = {}
@@ -36,7 +36,7 @@ def attend(
         return lambda *given: calls.setdefault(name, []).append(given)
 
     given: dict[str, Any] = {"caught": CAUGHT, "newest": {}, "waiting": {}} | parts
-    pump.attend(tuple(given[name] if name in given else kept(name) for name in PARTS), batch, linger)
+    pump.attend(tuple(given[name] if name in given else kept(name) for name in PARTS), batch, linger, spin)
     if doorbell is not None:
         pump.bell(doorbell.fileno(), doorbell.own, doorbell.shard)
     return calls

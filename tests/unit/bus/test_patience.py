@@ -58,7 +58,7 @@ def test_a_crowded_core_ends_it_at_once_and_makes_it_shorter_each_time() -> None
     spans = []
     for _ in range(4):
         assert patience.lasts(now, 1)
-        patience.ends()
+        patience.ends(now)
         assert not patience.lasts(now, 0)
         spans.append(patience.span // 1000)
     assert spans == [50, 25, 12, 0]
@@ -68,3 +68,33 @@ def test_a_limit_of_nothing_is_no_patience() -> None:
     never = Patience(0)
     slept(never, SECOND, 1)
     assert never.span == 0
+
+
+def test_who_gives_a_core_to_it_has_it_stay_up_after_each_message_and_no_longer() -> None:
+    patience, spin = Patience(LIMIT, 2 * LIMIT), 2 * LIMIT
+    assert not patience.lasts(SECOND, 0)  # no message has come
+    now = SECOND
+    for asleep in (30_000, 10_000_000, 10_000_000, 30_000):  # whatever its sleeps are like
+        now = slept(patience, now, asleep)
+        assert patience.lasts(now, 1)
+        assert patience.lasts(now + spin - 1, 0)
+        assert not patience.lasts(now + spin, 0)
+    assert patience.lasts(now, 1)
+    patience.ends(now)  # it gives way all the same
+    assert not patience.lasts(now, 0)
+
+
+def test_who_spins_is_without_the_core_for_longer_where_others_want_it_again_and_again() -> None:
+    patience = Patience(LIMIT, 2 * LIMIT)
+    now, away = SECOND, []
+    for _ in range(9):
+        patience.ends(now)
+        started = now
+        while patience.span < 2 * LIMIT:
+            now = slept(patience, now, 500_000)
+        away.append((now - started) // 1_000_000)
+    assert away == [1, 2, 4, 8, 16, 32, 64, 100, 100]
+    now += SECOND
+    patience.ends(now)
+    slept(patience, now, 1_000_000)
+    assert patience.span == 2 * LIMIT

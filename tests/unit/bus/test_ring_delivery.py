@@ -1,8 +1,10 @@
 """The pump as the event loop's callback: what it drains reaches whoever wants it, whatever they do."""
 
 import gc
+import time
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -214,3 +216,46 @@ def test_only_messages_are_delivered(bench: Bench) -> None:
     for wrong in ((1,), [1]):
         with pytest.raises(TypeError):
             bench.pump.deliver(wrong)  # type: ignore[arg-type]
+
+
+def test_a_spinning_reader_stays_up_for_its_time_and_lies_down_then(bench: Bench) -> None:
+    seen: list[int] = []
+    bench.routes["t"] = (lambda message: seen.append(message.seq),)
+    attend(bench.pump, spin=500_000_000)
+    assert bench.pump.park()
+    for number in (1, 2):
+        bench.put(b"\x01")
+        bench.pump.run()
+        assert seen == [*range(1, number + 1)]
+        assert bench.pump.due  # it is up, so that the next message rings nobody
+        assert bench.rung() is (number == 1)
+    attend(bench.pump, spin=1)
+    while bench.pump.due:
+        bench.pump.run()
+    bench.put(b"\x01")
+    assert bench.rung()
+
+
+def test_callbacks_of_every_kind_are_called_after_a_long_sleep(bench: Bench) -> None:
+    """What they touch is asked for ahead, where they are functions with a closure."""
+    seen: list[int] = []
+
+    class Agent:
+        def hear(self, message: Message) -> None:
+            seen.append(-1)
+
+    def plain(message: Message) -> None:
+        message.body.decode()
+
+    with_closures = [lambda message, n=n: seen.append(n) for n in range(600)]
+    kinds: list[Any] = [*with_closures, Agent().hear, plain, partial(plain), id, Agent().hear]
+    for first in (0, -1, -2, -4):  # the kind of the first one decides what is known of them
+        bench.routes["t"] = (kinds[first], *kinds)
+        attend(bench.pump, fan_out=lambda route, message: [callback(message) for callback in route])
+        assert bench.pump.park()
+        time.sleep(0.002)
+        bench.put(b"\x01")
+        seen.clear()
+        bench.pump.rung()
+        assert [n for n in seen if n >= 0][-600:] == list(range(600))
+        assert seen.count(-1) >= 2

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.bus.rings import Bench
+from tests.support.bus.rings import Bench, attend
 from transports.bus.errors import BadFrame
 from transports.bus.messages import Message
 from transports.bus.rings.native import (
@@ -296,3 +296,11 @@ def test_what_comes_while_it_lingers_is_found(bench: Bench) -> None:
         pass
     later.join()
     assert [record.body for record in bench.pump.drain(10)] == [b"x"]
+
+
+def test_a_page_says_how_long_its_owner_spins(bench: Bench) -> None:
+    attend(bench.pump, spin=20_000_000)
+    assert bench.reader_page.spin == 20_000_000
+    assert bench.writer_page.spin == 0
+    with pytest.raises(ValueError, match="page segment"):
+        bench.ring.spin  # noqa: B018

@@ -1,6 +1,7 @@
 """The doctor finds what is there, says what to do about what is not, and survives what it did not foresee."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from three_mode.cli import main
 from three_mode.doctor import Check, Status, bus, checkup, kernel, limits, models, remote, runtime
 from three_mode.doctor import checkup as checkup_module  # noqa: F401
 from three_mode.doctor.checkup import _AREAS
+from transports.bus import BlockingBus, BusOptions
 
 
 def test_this_machine_can_run_three_mode() -> None:
@@ -34,6 +36,17 @@ def test_the_carrier_is_shown_by_a_bus_that_ran_on_it(monkeypatch: pytest.Monkey
     assert check.advice
     monkeypatch.setattr("transports.bus.bus.choose", _refused)
     assert bus.carrier().status is Status.BROKEN
+
+
+def test_who_spins_is_shown_beside_the_cores_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bus.spin().status is Status.OK
+    name = f"spin-{os.getpid()}"
+    with BlockingBus.join(name, BusOptions(label="host-1", spin=0.02)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+        check = bus.spin()
+        assert (check.status, check.found) == (Status.OK, f"keep a core after each message: host-1 on {name} for 20 ms")
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+        assert (bus.spin().status, bus.spin().found[-10:]) == (Status.LIMITED, "; cores: 1")
 
 
 def _refused(*_: object) -> None:

@@ -1,17 +1,23 @@
 """The harness counts, compares, stores and draws what it is given."""
 
+import io
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from benchmarks import _h2load
 from benchmarks.__main__ import main
+from benchmarks.bus_peers import floor
+from benchmarks.bus_peers.board import Children
 from benchmarks.harness import (
+    FLOOR,
     Context,
     Missing,
     Result,
@@ -246,6 +252,29 @@ def test_a_share_that_is_over_leaves_enough_rounds_for_a_median() -> None:
         assert len(alternate({"a": lambda: 1.0}, rounds=3)["a"]) == 3
     with timing.within(3600.0):
         assert len(alternate({"a": lambda: 1.0}, rounds=100)["a"]) == 100
+
+
+def test_a_table_says_how_far_each_subject_is_above_the_floor() -> None:
+    rows = [
+        *result().rows,
+        Row(case=CASE, subject=FLOOR, unit="us", samples=[4.0]),
+        Row(case="other", subject="three-mode", unit="us", samples=[7.0]),
+    ]
+    console = Console(width=150, record=True, file=io.StringIO())
+    console.print(table.render(replace(result(), rows=rows)))
+    cells = {tuple(line.split()[:2]): line.split()[-1] for line in console.export_text().splitlines() if line.strip()}
+    assert cells["case", "subject"] == "floor"
+    assert (cells[CASE, "three-mode"], cells[CASE, "peer"], cells["other", "three-mode"]) == ("2.50", "25.00", "-")
+
+
+@pytest.mark.parametrize(("start", "words"), [(floor.wakes, (3, 2)), (floor.pings, (2,)), (floor.pings, (1,))])
+def test_the_floor_wakes_processes_and_says_when(start: Callable[..., floor.Floor], words: tuple[int, ...]) -> None:
+    with Children() as children:
+        running = start(children, *words)
+        for count in (1, 5):
+            times = list(running.rounds(count, pause=0.001, nap=0.0001))
+            assert len(times) == count
+            assert all(0 < time.first <= time.last and time.rung > 0 for time in times)
 
 
 def test_what_h2load_says_is_read() -> None:

@@ -9,6 +9,7 @@
 #include "pump.h"
 
 #define CHUNK 32
+#define COLD 1000000 /* nanoseconds of sleep after which the caches are somebody else's */
 #define LOOK 12000 /* nanoseconds in one go: what else this event loop has to do waits no longer; a turn of it takes three thousand */
 
 static int call(PyObject *callback, PyObject *argument) {
@@ -73,7 +74,7 @@ int bus_soon(Pump *self) {
 static int stay_up(Pump *self, PyObject *host, Py_ssize_t drained) {
     if (drained == 0) {
         enum look found = bus_look(self, LOOK);
-        if (found == LOOK_CROWDED) patience_ends(&self->patience);
+        if (found == LOOK_CROWDED) patience_ends(&self->patience, bus_now());
         if (found == LOOK_MORE) drained = drain_and_deliver(self, host);
         if (drained < 0) return -1;
     }
@@ -105,7 +106,9 @@ static PyObject *run_held(Pump *self, enum why why) {
     if (why != BY_LOOP) {
         self->wakes++;
         if (why == BY_EPOLL) result = answer(self, host);
-        patience_woken(&self->patience, bus_now());
+        long long now = bus_now();
+        self->cold = self->patience.lay_down && now - self->patience.lay_down > COLD;
+        patience_woken(&self->patience, now);
     }
     if (result == 0 && self->host != NULL) result = run(self, host);
     if (result < 0) { /* raised to the event loop; the rest is read later, if the loop goes on */
@@ -166,13 +169,13 @@ PyObject *pump_deliver(PyObject *object, PyObject *records) {
     Py_RETURN_NONE;
 }
 
-/* attend(host, batch, linger in nanoseconds) */
+/* attend(host, batch, linger in nanoseconds, spin in nanoseconds) */
 PyObject *pump_attend(PyObject *object, PyObject *args) {
     Pump *self = (Pump *)object;
     PyObject *host;
     Py_ssize_t batch;
-    long long linger;
-    if (!PyArg_ParseTuple(args, "O!nL:attend", &PyTuple_Type, &host, &batch, &linger)) return NULL;
+    long long linger, spin = 0;
+    if (!PyArg_ParseTuple(args, "O!nL|L:attend", &PyTuple_Type, &host, &batch, &linger, &spin)) return NULL;
     if (PyTuple_Size(host) != HOST_PARTS || !PyDict_Check(PyTuple_GetItem(host, HOST_NEWEST)) ||
         !PyDict_Check(PyTuple_GetItem(host, HOST_WAITING))) {
         PyErr_Format(PyExc_TypeError, "attend takes a tuple of %d parts, as native/pump.h lists them", HOST_PARTS);
@@ -185,7 +188,8 @@ PyObject *pump_attend(PyObject *object, PyObject *args) {
     self->host = host;
     self->again = again;
     self->batch = batch;
-    self->patience.limit = linger;
+    patience_begins(&self->patience, linger, spin);
+    atomic_store_explicit(&self->page->spin, (uint64_t)spin, memory_order_relaxed);
     Py_RETURN_NONE;
 }
 

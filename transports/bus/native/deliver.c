@@ -5,8 +5,6 @@
  */
 #include "pump.h"
 
-#define FEW 4 /* callbacks that are called from here: for more, the interpreter's own loop spares an entry into it for each */
-
 /* The first that was raised and is none of what may be told: it is raised again at the end. */
 typedef struct {
     PyObject *type, *error, *traceback;

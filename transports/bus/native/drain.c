@@ -215,6 +215,10 @@ static Py_ssize_t drain_one(Pump *self, reader *r, PyObject *list, Py_ssize_t li
                 continue;
             }
             if (found != NULL) route = found;
+            if (self->cold) {
+                self->cold = 0;
+                if (PyTuple_Check(route) && PyTuple_Size(route) > FEW) bus_warm(route);
+            }
         }
         PyObject *envelope = envelope_of(r, from + header.topic, header.envelope);
         PyObject *body = envelope == NULL ? NULL : copy_bytes(from + header.topic + header.envelope, header.body);

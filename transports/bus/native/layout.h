@@ -24,10 +24,10 @@
  *
  * PAGE: what one member tells all others. Written by its member, read-only for all others.
  *
- *     0        64                     4096                      4096 + 1024 * 128
- *     +--------+----------+-- ... ----+-------------------------+
- *     | common | parked   | (zero)    | one entry per peer slot |
- *     +--------+----------+-- ... ----+-------------------------+
+ *     0        64       128                4096                      4096 + 1024 * 128
+ *     +--------+--------+--------+-- ... --+-------------------------+
+ *     | common | parked | spin   | (zero)  | one entry per peer slot |
+ *     +--------+--------+--------+-- ... --+-------------------------+
  *
  *     `parked` is odd while the member sleeps and changes each time it lies down, so that a sender rings once per sleep.
  *     entry    broadcast: uid of the ring, position read, last seq handled, messages lost, the last gaps, large payload let go
@@ -112,6 +112,7 @@ typedef struct {
 typedef struct {
     bus_common common;
     _Alignas(BUS_LINE) _Atomic uint64_t parked;
+    _Alignas(BUS_LINE) _Atomic uint64_t spin; /* nanoseconds that the member stays up after each message; for people */
     _Alignas(BUS_HEADER) bus_entry entry[BUS_SLOTS];
 } bus_page;
 

@@ -12,10 +12,10 @@ typedef struct {
 
 static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
-    long long limit;
-    if (!PyArg_ParseTuple(args, "L:Patience", &limit)) return NULL;
+    long long limit, least = 0;
+    if (!PyArg_ParseTuple(args, "L|L:Patience", &limit, &least)) return NULL;
     Patience *self = (Patience *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
-    if (self != NULL) self->patience.limit = limit;
+    if (self != NULL) patience_begins(&self->patience, limit, least);
     return (PyObject *)self;
 }
 
@@ -33,16 +33,17 @@ static PyObject *lasts(PyObject *object, PyObject *args) {
     return PyBool_FromLong(patience_lasts(&((Patience *)object)->patience, now, drained));
 }
 
-static PyObject *ends(PyObject *object, PyObject *unused) {
-    (void)unused;
-    patience_ends(&((Patience *)object)->patience);
+static PyObject *ends(PyObject *object, PyObject *argument) {
+    long long now = PyLong_AsLongLong(argument);
+    if (now == -1 && PyErr_Occurred()) return NULL;
+    patience_ends(&((Patience *)object)->patience, now);
     Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
     {"woken", woken, METH_O, "woken(now): by a doorbell"},
     {"lasts", lasts, METH_VARARGS, "lasts(now, drained) -> whether to look on"},
-    {"ends", ends, METH_NOARGS, "ends(): others want this core"},
+    {"ends", ends, METH_O, "ends(now): others want this core"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -389,7 +389,7 @@ static PyMethodDef pump_methods[] = {
     {"linger", pump_linger, METH_O, "linger(nanoseconds) -> whether there is more; None if others want this core"},
     {"park", pump_park, METH_NOARGS, "park() -> True if we may sleep"},
     {"unpark", pump_unpark, METH_NOARGS, "unpark()"},
-    {"attend", pump_attend, METH_VARARGS, "attend(host, batch, linger): what woken() and run() call, see native/pump.h"},
+    {"attend", pump_attend, METH_VARARGS, "attend(host, batch, linger, spin=0): what woken() and run() call, see native/pump.h"},
     {"move", pump_move, METH_O, "move(bell): sleep at another bell from now on"},
     {"bell", pump_bell, METH_VARARGS, "bell(epoll, own, shard): the descriptors that woken() silences"},
     {"woken", pump_woken, METH_NOARGS, "woken(): something behind the bell's epoll is ready, which is silenced; for the event loop"},

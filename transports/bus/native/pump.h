@@ -2,6 +2,7 @@
  *
  *     pump.c      the type, and which rings it reads
  *     drain.c     records out of rings, as messages
+ *     warm.c      what those callbacks touch, into the cache, after a long sleep
  *     deliver.c   messages to the callbacks of this process
  *     sleep.c     lying down, standing up, and looking a little longer before
  *     attend.c    what the event loop calls when the bell rings: all of the above, in order
@@ -14,6 +15,7 @@
 
 #define TOPIC_LIMIT 256
 #define WALKS 16
+#define FEW 4 /* callbacks that are called from C: for more, the interpreter's own loop spares an entry into it for each */
 
 typedef struct reader {
     unsigned int slot;
@@ -70,6 +72,7 @@ typedef struct {
     PyTypeObject *message; /* what is made of a record */
     PyObject *direct;      /* the topic of what is not published: "" */
     int listening; /* whether anybody here wants broadcasts; if not, their rings are left alone */
+    int cold;      /* whether it comes from a sleep so long that others had the caches */
     int special;   /* whether the last drain held anything but plain data */
     uint64_t records, skipped, lost, gaps, bytes, broken, wakes;
     /* of attend() */
@@ -94,6 +97,9 @@ static inline uint64_t tail_of(const reader *r) { return atomic_load_explicit(&r
 
 /* deliver.c */
 int bus_deliver(PyObject *host, PyObject *records);
+
+/* warm.c */
+void bus_warm(PyObject *route);
 
 /* sleep.c */
 enum look { LOOK_NOTHING, LOOK_MORE, LOOK_CROWDED };

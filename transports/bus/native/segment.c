@@ -309,6 +309,14 @@ static PyObject *segment_get_owner(PyObject *object, void *closure) {
     return PyLong_FromUnsignedLong(self->common.owner);
 }
 
+/* of a page: the nanoseconds that its owner stays up after each message */
+static PyObject *segment_get_spin(PyObject *object, void *closure) {
+    (void)closure;
+    Segment *segment = bus_expect(object, BUS_PAGE, 0);
+    if (segment == NULL) return NULL;
+    return PyLong_FromUnsignedLongLong(atomic_load_explicit(&((bus_page *)segment->base)->spin, memory_order_relaxed));
+}
+
 static PyObject *segment_get_capacity(PyObject *object, void *closure) {
     (void)closure;
     Segment *self = (Segment *)object;
@@ -331,6 +339,7 @@ static PyGetSetDef segment_getset[] = {
     {"uid", segment_get_uid, NULL, "uid of the segment", NULL},
     {"owner", segment_get_owner, NULL, "slot of its owner", NULL},
     {"capacity", segment_get_capacity, NULL, "bytes after the header", NULL},
+    {"spin", segment_get_spin, NULL, "of a page: nanoseconds that its owner stays up after each message", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -1,5 +1,6 @@
 /* Lying down and standing up, so that no wake-up is missed, and looking a little longer before. */
 #include <sched.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "pump.h"
@@ -39,13 +40,21 @@ static inline void relax(void) {
 #endif
 }
 
-/* For more, so many nanoseconds, without lying down. */
+/* How often another got this thread's core while it was running, or offered the core. */
+static long given_away(void) {
+    struct rusage used;
+    return getrusage(RUSAGE_THREAD, &used) < 0 ? 0 : used.ru_nivcsw;
+}
+
+/* For more, so many nanoseconds, without lying down. Who spins has been given the core: that it was away for a while says that
+ * others want it only if they had it, and not if the host of a virtual machine took the core itself. */
 enum look bus_look(Pump *self, long long nanoseconds) {
     int found = bus_pending(self), crowded = 0;
     if (!found) {
         atomic_fetch_add(&self->looking, 1);
         Py_BEGIN_ALLOW_THREADS
         long long at = bus_now(), until = at + nanoseconds;
+        long before = self->patience.least ? given_away() : -1;
         do {
             for (int i = 0; i < LOOKS && !found; i++) {
                 relax();
@@ -56,7 +65,7 @@ enum look bus_look(Pump *self, long long nanoseconds) {
             long long then = at;
             at = bus_now();
             found = bus_pending(self);
-            crowded = !found && at - then > CROWDED;
+            crowded = !found && at - then > CROWDED && (before < 0 || given_away() > before);
         } while (!found && !crowded && at < until && !atomic_load_explicit(&self->hurry, memory_order_relaxed));
         atomic_fetch_sub(&self->looking, 1);
         Py_END_ALLOW_THREADS

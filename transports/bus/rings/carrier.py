@@ -9,7 +9,7 @@ from typing import Any
 
 from transports.bus.carrier import ReaderStatus, Sink
 from transports.bus.directory import Directory
-from transports.bus.errors import Closed, DeadlineExceeded, Overloaded, PeerLost
+from transports.bus.errors import BusError, Closed, DeadlineExceeded, Overloaded, PeerLost
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
 from transports.bus.pubsub.publications import fail
@@ -468,3 +468,13 @@ class RingsCarrier:
 
     async def readers(self) -> list[ReaderStatus]:
         return await self._receipts.readers(self._broadcast.newest)
+
+    async def spins(self) -> dict[str, float]:
+        spins = {}
+        for member in list(self.directory.members):
+            try:
+                page = self._page if member == self.id else await self.fetch_page(member)
+            except BusError:
+                continue  # the member has just gone
+            spins[member] = page.spin / 1e9
+        return {member: seconds for member, seconds in spins.items() if seconds}

@@ -65,7 +65,8 @@ class RingReader:
             self._pairs.offer_room,
             self._loop.call_soon,
         )
-        pump.attend(host, self._options.drain_records, round(1e9 * self._options.linger))
+        options = self._options
+        pump.attend(host, options.drain_records, round(1e9 * options.linger), round(1e9 * options.spin))
         self._pump = pump
 
     @property

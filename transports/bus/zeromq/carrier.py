@@ -382,6 +382,9 @@ class ZmqCarrier:
     async def readers(self) -> list[ReaderStatus]:
         return await self._receipts.readers()
 
+    async def spins(self) -> dict[str, float]:
+        return {}  # nobody does on this carrier
+
     def counters(self) -> dict[str, int]:
         broadcast, reader = self._broadcast, self._reader
         lost, gaps = reader.lost_and_gaps()
