@@ -89,4 +89,5 @@ class Children:
         for child in self._children:
             child.kill()
         for child in self._children:
-            child.wait()
+            with child:  # waits, and closes its pipes
+                pass
