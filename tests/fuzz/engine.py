@@ -118,13 +118,14 @@ def _follow(process: "subprocess.Popen[str]", target: str, options: FuzzOptions)
         if process.poll() is None:
             process.kill()
             process.wait()
+        process.stdout.close()
     return "".join(lines)
 
 
 def _end_of(said: str) -> str:
     """What a person wants to read of it: from the error on."""
-    at = max((said.find(mark) for mark in ("Uncaught Python exception", "ERROR: ", "runtime error:")), default=-1)
-    return said[max(0, at) :][:6000] if at >= 0 else said[-3000:]
+    found = [at for mark in ("Uncaught Python exception", "ERROR: ", "runtime error:") if (at := said.find(mark)) >= 0]
+    return said[min(found) :][:6000] if found else said[-3000:]
 
 
 def build_native(folder: Path) -> dict[str, str]:
