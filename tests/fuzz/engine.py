@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,20 +106,21 @@ def _longest(target: str) -> int:
 
 
 def _follow(process: "subprocess.Popen[str]", target: str, options: FuzzOptions) -> str:
+    """What the process says until it has ended, which it must within its time and some grace."""
     assert process.stdout is not None
     lines = []
+    ends = threading.Timer(options.seconds + GRACE, process.kill)
+    ends.start()
     try:
-        for line in process.stdout:
-            lines.append(line)
-            found = _EXECUTED.match(line)
-            if found is not None:
-                options.progress(target, int(found[1] or found[2]))
-        process.wait(options.seconds + GRACE)
+        with process:
+            for line in process.stdout:
+                lines.append(line)
+                found = _EXECUTED.match(line)
+                if found is not None:
+                    options.progress(target, int(found[1] or found[2]))
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        ends.cancel()
+        process.kill()
     return "".join(lines)
 
 
