@@ -55,7 +55,9 @@ bench: ## all benchmarks, beside their peers
 	@$(PYTHON) -m scripts.peers
 	@$(BIN)/python -m benchmarks all --json results/all.json --picture results
 
-soak: venv ## long fault and load runs; not in CI
+soak: ## long fault and load runs, and a minute of fuzzing for each target; not in CI
+	@$(PYTHON) scripts/venv.py fuzz
+	@.ci/packages gcc clang
 	@$(BIN)/python -m pytest -m soak --timeout=3600
 
 wheel: venv ## dist/three_mode-*.whl

@@ -33,6 +33,8 @@ if __name__ == "__main__":
             "--group",
             "hf",
             "--group",
+            "fuzz",
+            "--group",
             "lock",
             "--universal",
             "--python-version",

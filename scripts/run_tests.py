@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ANY_SPEED = (
     "tests/contract/http2",
     "tests/contract/providers",
+    "tests/fuzz",
     "tests/integration/compat",
     "tests/integration/connection",
     "tests/integration/project",

@@ -1,7 +1,7 @@
 """Creates `.venv` and installs what a target of the Makefile needs, once.
 
     python3 scripts/venv.py [--llama-later] [GROUP...]     groups: dev (the default; it includes docs and demo),
-                                                           demo, bench, train, hf
+                                                           demo, bench, train, hf, fuzz
 
 Runs on the standard library alone. A stamp in `.venv` remembers what was installed, so that a second call takes
 milliseconds; it changes with pyproject.toml, setup.py, constraints.txt and the C sources. llama-cpp-python has no

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
+from google.protobuf.json_format import ParseDict, ParseError
 from msgspec import UNSET, Struct
 
 from three_mode.a2a.faults import DOMAIN, A2AFault, read_reason
@@ -98,7 +99,18 @@ def _put_several(into: Any, values: Any) -> None:
 
 def _put_one(into: Any, value: Any) -> None:
     into.SetInParent()
-    write(value, into)
+    if isinstance(value, Mapping):
+        _put_plain(into, value)
+    else:
+        write(value, into)
+
+
+def _put_plain(into: Any, given: Mapping[str, Any]) -> None:
+    """What a value holds as plain data, such as where an agent is to push to, which nothing here looks at."""
+    try:
+        ParseDict(given, into)
+    except ParseError as error:
+        raise ValueError(str(error)) from None
 
 
 def _put_object(into: Any, given: Mapping[str, Any]) -> None:

@@ -158,3 +158,17 @@ def test_how_a_call_ended_is_an_error_of_ours() -> None:
     assert found.message == "there: busy"
     assert isinstance(protobuf.read_fault(GrpcError(GrpcStatus.DEADLINE_EXCEEDED, ""), "there"), DeadlineExceeded)
     assert isinstance(protobuf.read_fault(GrpcError(GrpcStatus.INVALID_ARGUMENT, "", b"\xff"), "there"), InvalidRequest)
+
+
+def test_where_to_push_to_goes_as_it_is_given() -> None:
+    said = {
+        "message": {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "x"}]},
+        "configuration": {"taskPushNotificationConfig": {"url": "https://a.example", "id": "t"}},
+    }
+    asked = msgspec.convert(said, SendMessageRequest)
+    written = protobuf.write_call("SendMessage", asked)
+    assert sdk.SendMessageRequest.FromString(written) == ParseDict(said, sdk.SendMessageRequest())
+    assert protobuf.read(pb.SendMessageRequest.FromString(written), SendMessageRequest) == asked
+    said["configuration"] = {"taskPushNotificationConfig": {"url": 5}}
+    with pytest.raises(ValueError, match="url"):
+        protobuf.write_call("SendMessage", msgspec.convert(said, SendMessageRequest))
