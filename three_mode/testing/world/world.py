@@ -64,6 +64,8 @@ class World:
         self.options = options or WorldOptions()
         self.orchestrator: Orchestrator = None  # type: ignore[assignment]  # there while a program runs
         """The orchestrator, while a program runs."""
+        self.played: Sequence[WorldFault] = ()
+        """The faults of the run that goes on, or was the last."""
         self._invariants: list[Invariant] = []
         self._simulation: Simulation | None = None
         self._begun = 0.0
@@ -109,7 +111,7 @@ class World:
 
     def _play(self, main: Main, faults: Sequence[WorldFault]) -> Any:
         """Run a program with these faults, once."""
-        self._invariants, self._begun = [], 0.0
+        self._invariants, self._begun, self.played = [], 0.0, tuple(faults)
         self._simulation = world = Simulation(self.seed, self.options.delays)
         schedule, results = world.schedule, list[Any]()
         with seams.in_force(world):
