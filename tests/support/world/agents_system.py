@@ -9,13 +9,14 @@ from random import Random
 from tests.support.world.ledger import Ledger, Life, ledger, new_ledger
 from three_mode import Agent, handler, on
 from three_mode.agents import AgentGroup, Restart
+from three_mode.agents.calling.streams import CREDIT
 from three_mode.errors import NoSuchAgent, Overloaded, ThreeModeError
 from three_mode.testing.world import World, WorldFaults
 
 WORKERS, STEPS = 4, 14
 LIMIT, WINDOW = 2, 20.0  # of the agent whose handler raises
+IN_HAND = 2  # parts of a stream beyond its credit: one that is made, one that is read
 SLACK = 0.15  # seconds that a wait may take beyond its deadline: a tick of the bus, and turns of loops
-CREDIT = 16  # parts that a stream may be ahead of its reader, by default
 FAULTS = WorldFaults(kills=2, stops=1, slow=1, lossy=1, within=1.0, longest=0.5)
 
 
@@ -28,10 +29,11 @@ class Worker(Agent):
 
     def restored(self, state: int) -> None:
         self.count = state
-        assert state >= ledger().kept[self.name], f"{self.name} has lost what it had kept: {state}"
 
     async def started(self) -> None:
         self.life = ledger().begins(self.name)
+        kept = ledger().kept[self.name]
+        ledger().wants(self.count >= kept, f"{self.name} has lost what it had kept: {self.count} after {kept}")
 
     async def stopped(self) -> None:
         self.life.ended = True
@@ -39,7 +41,12 @@ class Worker(Agent):
     @handler
     async def work(self, number: int, seconds: float) -> int:
         ledger().begins_with(number, self.life)
-        await asyncio.sleep(seconds)
+        ledger().wants(not self.life.busy, f"{self.name} works on two messages at once")
+        self.life.busy = True
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.life.busy = False
         return number
 
     @handler
@@ -61,7 +68,7 @@ class Worker(Agent):
         ledger().begins_with(number, self.life)
         for part in range(count):
             ahead = ledger().produced[number] - ledger().taken[number]
-            assert ahead <= CREDIT + 1, f"stream {number} is {ahead} parts ahead of its reader"
+            ledger().wants(ahead <= CREDIT + IN_HAND, f"stream {number} is {ahead} parts ahead of its reader")
             ledger().produced[number] += 1
             yield part
 
@@ -88,6 +95,7 @@ class Run:
             Worker, name="fickle", restart=Restart("transient", limit=LIMIT, within=WINDOW, on_error=True)
         )
         self.world.check(self.limits_hold)
+        self.world.check(self.ledger.check)
         verbs = (self.ask, self.ask, self.tell, self.broadcast, self.stream, self.save, self.upset)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(STEPS):
@@ -142,7 +150,7 @@ class Run:
         assert isinstance(result, ThreeModeError), f"a handler that raises has answered {result!r}"
 
     async def stream(self) -> None:
-        number, count = self.next_number(), self.random.choice((3, 40, 100))
+        number, count = self.next_number(), self.random.choice((3, 80, 150))
         slow, leaves = self.random.random() < 0.3, self.random.random() < 0.2
         parts: list[int] = []
         worker = self.random.choice(self.workers)

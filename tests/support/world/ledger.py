@@ -16,6 +16,8 @@ class Life:
     pid: int
     begun_at: float
     ended: bool = False
+    busy: bool = False
+    """Whether it is at work, with one message at a time."""
     failed: bool = False
     """Whether a handler of it has raised."""
     heard: list[int] = field(default_factory=list)
@@ -41,24 +43,35 @@ class Ledger:
         """Stream -> parts that its reader has taken."""
         self.kept: dict[str, int] = defaultdict(int)
         """Agent -> the last state whose keeping was confirmed."""
+        self.problems: list[str] = []
+
+    def wants(self, holds: object, problem: str) -> None:
+        """Note a problem unless something holds. What a handler raises goes to its caller, who expects errors."""
+        if not holds:
+            self.problems.append(problem)
+
+    def check(self) -> None:
+        """Invariant: nothing is wrong."""
+        assert not self.problems, self.problems[0]
 
     def begins(self, name: str) -> Life:
         """Note a new incarnation; there must be no other one of that name."""
         others = [life for life in self.lives[name] if life.lives]
-        assert not others, f"two incarnations of {name} at once: {others}"
+        self.wants(not others, f"two incarnations of {name} at once: {others}")
         life = Life(name, os.getpid(), time.monotonic())
         self.lives[name].append(life)
         return life
 
     def begins_with(self, message: int, life: Life) -> None:
         """Note that an agent has begun with a message that was sent once."""
-        assert life.lives, f"message {message} was handled by an incarnation of {life.name} that has ended"
+        self.wants(life.lives, f"message {message} was handled by an incarnation of {life.name} that has ended")
         self.begun[message].append(life)
-        assert len(self.begun[message]) == 1, f"message {message} was handled twice: {self.begun[message]}"
+        self.wants(len(self.begun[message]) == 1, f"message {message} was handled twice: {self.begun[message]}")
 
     def hears(self, number: int, life: Life) -> None:
         """Note that an agent has heard a broadcast: each comes once, and in order."""
-        assert not life.heard or life.heard[-1] < number, f"{life.name} hears {number} after {life.heard[-1]}"
+        last = life.heard[-1] if life.heard else 0
+        self.wants(last < number, f"{life.name} hears {number} after {last}")
         life.heard.append(number)
 
     def heard_by(self, number: int) -> set[str]:

@@ -98,12 +98,16 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
 
         return Seen(
             seen=agents - late - lost,
-            lagging=late + silent + sum(known.get(member, 0) for member in members.lagging_members if member not in later),
+            lagging=late
+            + silent
+            + sum(known.get(member, 0) for member in members.lagging_members if member not in later),
             lost=lost + sum(known.get(member, 0) for member in members.lost_members if member not in later),
             dead=sum(known.get(member, 0) for member in members.dead_members) + sum(count.dead for count in counts),
             failed=sum(count.failed for count in counts),
             lagging_hosts=tuple(
-                sorted({*map(name, behind & {*members.lagging_members}), *(host.removeprefix(HOST) for host in late_hosts)})
+                sorted(
+                    {*map(name, behind & {*members.lagging_members}), *(host.removeprefix(HOST) for host in late_hosts)}
+                )
             ),
             lost_hosts=tuple(name(member) for member in members.lost_members if member not in later),
             dead_hosts=tuple(map(name, members.dead_members)),

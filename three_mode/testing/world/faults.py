@@ -102,6 +102,8 @@ class WorldFaults(msgspec.Struct, frozen=True, kw_only=True):
     """Times in which frames are lost that may be lost."""
     parts: int = 1
     """Partitions between two nodes, in a world of several."""
+    also: tuple[str, ...] = ()
+    """Programs that may be killed, or stand still, besides the hosts: those that `World.start` starts."""
     within: float = 2.0
     """Seconds from the beginning of the program in which faults begin."""
     longest: float = 1.0
@@ -120,9 +122,10 @@ class WorldFaults(msgspec.Struct, frozen=True, kw_only=True):
             return range(random.randint(0, most))
 
         found: list[WorldFault] = []
-        if hosts:
-            found += [KillProcess(at(), random.choice(hosts)) for _ in times(self.kills)]
-            found += [StopProcess(at(), random.choice(hosts), seconds()) for _ in times(self.stops)]
+        victims = [*hosts, *self.also]
+        if victims:
+            found += [KillProcess(at(), random.choice(victims)) for _ in times(self.kills)]
+            found += [StopProcess(at(), random.choice(victims), seconds()) for _ in times(self.stops)]
         found += [SlowLinks(at(), seconds(), round(random.uniform(2.0, 50.0), 3)) for _ in times(self.slow)]
         found += [LoseFrames(at(), seconds(), round(random.uniform(0.01, 0.5), 3)) for _ in times(self.lossy)]
         if len(nodes) > 1:

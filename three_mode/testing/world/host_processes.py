@@ -46,7 +46,8 @@ class WorldHostProcess:
 
     def _begin(self, config: HostConfig) -> None:
         if self._process.alive:
-            self._process.run(serve(config, self._process.pid, self._note))  # type: ignore[arg-type]
+            pid, note = self._process.pid, self._note
+            self._process.run(lambda: serve(config, pid, note))  # type: ignore[arg-type]
 
     # lines ------------------------------------------------------------------------------------------------------------
     def _line(self, line: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from three_mode.testing.world.schedule import Schedule
 
 _TIDY_FROM = 100  # cancelled timers from which the others are sorted anew
+_CLOSES = 10  # times that a coroutine may wait again when it is to end
 _THREAD = 200e-6  # seconds that work in another thread takes
 
 
@@ -91,13 +92,13 @@ class WorldLoop(asyncio.BaseEventLoop):
     def bury(self) -> None:
         """End all that still waits in this loop, once nothing of the world happens any more."""
         self.die()
-        tasks, self._kept = self._kept, []
-        for task in tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            try:
-                task.get_coro().close()  # type: ignore[union-attr]
-            except BaseException:  # noqa: BLE001, S110  # whatever it does at its end, its world is over
-                pass
+        ended: set[asyncio.Task[Any]] = set()
+        while tasks := [task for task in (*self._kept, *asyncio.all_tasks(self)) if task not in ended]:
+            for task in tasks:  # what ends may make others, which are ended too
+                ended.add(task)
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                _close(task.get_coro())
+        self._kept.clear()
         self.close()
 
     # what asyncio asks of a loop ----------------------------------------------------------------------------------------
@@ -182,6 +183,16 @@ class WorldLoop(asyncio.BaseEventLoop):
             f"{what} is not there in a world, which would not be the same each time:"
             " put a scripted model on its bus (world.model), or test this with real processes"
         )
+
+
+def _close(work: Any) -> None:
+    """End a coroutine, also one that waits again when it is to end."""
+    for _ in range(_CLOSES):
+        try:
+            work.close()
+        except BaseException:  # noqa: BLE001, S112  # whatever it does at its end, its world is over
+            continue
+        return
 
 
 class SimulatedFile(int):

@@ -1,5 +1,6 @@
 """Processes of a world: event loops, sockets and a number, which all end together."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -36,6 +37,7 @@ class WorldProcess:
         self.sockets: dict[Cut, None] = {}
         self.loops: list[WorldLoop] = []
         self.loop = self.new_loop("")
+        self._program: asyncio.Task[Any] | None = None
         self.to_parent: Callable[[dict[str, Any]], None] = lambda line: None
         """Takes the lines of a host for its orchestrator."""
         self.from_parent: Callable[[dict[str, Any]], None] = lambda line: None
@@ -53,13 +55,12 @@ class WorldProcess:
         schedule.loops.append(loop)
         return loop
 
-    def run(self, body: Coroutine[Any, Any, Any]) -> None:
-        """Run a coroutine as the program of this process: it ends with it."""
+    def run(self, body: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Run a coroutine function as the program of this process, which ends with it."""
         self.loop.call_soon(self._start, body)
 
-    def _start(self, body: Coroutine[Any, Any, Any]) -> None:
-        task = self.loop.create_task(body, name=self.label)
-        self.program = task
+    def _start(self, body: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        self._program = task = self.loop.create_task(body(), name=self.label)
         task.add_done_callback(self._ran)
 
     def _ran(self, task: Any) -> None:

@@ -62,9 +62,7 @@ _found: list[tuple[Any, str, Any]] = []  # places that keep a clock by its name,
 def _kept_clocks() -> list[tuple[Any, str, Any]]:
     """Return where modules of the runtime keep a clock of `time` by a name of their own."""
     if not _found:
-        fakes: dict[Callable[..., Any], Any] = {
-            getattr(module, name): fake for module, name, fake in clocks.REPLACED
-        }
+        fakes: dict[Callable[..., Any], Any] = {getattr(module, name): fake for module, name, fake in clocks.REPLACED}
         for name, module in list(sys.modules.items()):
             if name.partition(".")[0] in _OURS and not name.startswith("three_mode.testing.world"):
                 for attribute, value in list(vars(module).items()):

@@ -39,7 +39,7 @@ class Simulation:
 
     def stream(self, name: str) -> Random:
         """Return random numbers of the seed for one purpose, which others do not change."""
-        return Random(f"{self.seed}/{name}")  # noqa: S311  # they are to be foreseen
+        return Random(f"{self.seed}/{name}")  # they are to be foreseen
 
     # processes --------------------------------------------------------------------------------------------------------
     def running_process(self) -> WorldProcess:

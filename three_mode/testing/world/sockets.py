@@ -88,7 +88,9 @@ class WorldSockets:
         publisher = self._world.endpoints.get(endpoint)
         if publisher is None:
             return  # its process has ended, and the registry says so soon
-        way = self._world.link(self._process, publisher._process, "subscribe", lambda parts: publisher._wants(self, parts))
+        way = self._world.link(
+            self._process, publisher._process, "subscribe", lambda parts: publisher._wants(self, parts)
+        )
         self._followed[member] = endpoint, way
         way.send([b"1" if self._listening else b"0"])
 

@@ -174,5 +174,3 @@ class StreamSelector:
 
     def close(self) -> None:
         self._keys.clear()
-
-

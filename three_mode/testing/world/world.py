@@ -1,6 +1,6 @@
 """World: a system of agents in one process and on one thread, in virtual time, where everything may fail on demand.
 
-    World(seed=7, hosts=3, faults=WorldFaults()).run(main)
+World(seed=7, hosts=3, faults=WorldFaults()).run(main)
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -116,7 +116,7 @@ class World:
         schedule, results = world.schedule, list[Any]()
         with seams.in_force(world):
             process = world.start_process(_NODE, _NODE)
-            process.run(self._program(main, faults, results))
+            process.run(lambda: self._program(main, faults, results))
             until, check_at = BEGINNING + self.options.longest, 0.0
             while process.alive:
                 if not schedule.step(until):
@@ -174,7 +174,7 @@ class World:
         async def body() -> None:
             await program(self)
 
-        process.run(body())
+        process.run(body)
         return process
 
     def happen(self, fault: WorldFault) -> None:
