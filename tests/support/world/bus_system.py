@@ -52,8 +52,7 @@ class Member:
             policy = self.run.random.choice((Policy.LOSSY, Policy.RELIABLE))
             await self.bus.subscribe("news", self.hear, SubscribeOptions(policy, on_event=self.event))
             self.ready = True
-            while not self.run.over:
-                await asyncio.sleep(0.05)
+            await self.run.until(lambda: self.run.over, 3600.0)
             self.ready = False
 
     def hear(self, message: Message) -> None:

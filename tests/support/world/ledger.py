@@ -4,6 +4,7 @@ import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from three_mode.testing.world.here import simulation
 
@@ -81,7 +82,7 @@ class Ledger:
     def check_restarts(self, name: str, limit: int, within: float) -> None:
         """Raise where an agent came back after failures of its own more often than its limits allow."""
         lives = self.lives[name]
-        again = [after.begun_at for before, after in zip(lives, lives[1:], strict=False) if before.failed]
+        again = [after.begun_at for before, after in pairwise(lives) if before.failed]
         for place, first in enumerate(again):
             count = sum(first <= when < first + within for when in again[place:])
             assert count <= limit, f"{name} was restarted {count} times within {within:g} s; its limit is {limit}"

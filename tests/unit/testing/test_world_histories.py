@@ -50,7 +50,7 @@ def test_the_promises_hold_with_many_more_seeds(system: ModuleType) -> None:
     world_of(system, 10_000).explore(system.play, seeds=20_000)
 
 
-# faults that are planted --------------------------------------------------------------------------------------------------
+# faults that are planted ----------------------------------------------------------------------------------------------
 def _takes_again(inbound: Inbound[Any], seq: int, item: Any) -> list[tuple[int, Any]]:
     inbound.newest, inbound.next = max(inbound.newest, seq), max(inbound.next, seq + 1)
     return [(seq, item)]

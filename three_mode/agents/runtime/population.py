@@ -5,7 +5,8 @@ import contextvars
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from three_mode.agents.agent import Agent
@@ -239,7 +240,7 @@ class Population:
             actor.add_time(seconds)
         self.timings.clear()
 
-    def listening(self, topic: str, but: Container[str] = ()) -> int:
+    def listening(self, topic: str, but: AbstractSet[str] = frozenset()) -> int:
         """Return how many agents here listen to a topic, not counting those named in `but`."""
         lists = [fanout.actors for (_, on), fanout in self.fanouts.items() if matches(on.pattern, topic)]
         if but:

@@ -1,7 +1,8 @@
 """Broadcasts that agents of this process have not begun with yet, never will, or failed at: receipts ask. No I/O."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Set
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 
 KEPT = 4096  # messages whose losses and failures are remembered; those of older messages count as seen
 
@@ -47,12 +48,12 @@ class Unsettled:
         """Note that the handler of an agent has raised."""
         _add(self._raised, (member, seq), agent)
 
-    def count(self, member: str, seq: int, but: Set[str] = _NOBODY) -> tuple[int, int]:
+    def count(self, member: str, seq: int, but: AbstractSet[str] = _NOBODY) -> tuple[int, int]:
         """Return how many agents are late with a broadcast, and how many have lost it, not counting those of `but`."""
         key = (member, seq)
         return len(self._late.get(key, _NOBODY) - but), len(self._lost.get(key, _NOBODY) - but)
 
-    def failed(self, member: str, seq: int, but: Set[str] = _NOBODY) -> int:
+    def failed(self, member: str, seq: int, but: AbstractSet[str] = _NOBODY) -> int:
         """Return in how many agents the handler of a broadcast has raised, not counting those of `but`."""
         return len(self._raised.get((member, seq), _NOBODY) - but)
 

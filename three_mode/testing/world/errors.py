@@ -1,6 +1,7 @@
 """What a world finds: a wait without an end, an invariant that does not hold."""
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,9 +28,22 @@ def waits(world: "Simulation") -> str:
     lines = []
     for process in world.processes.values():
         if process.alive:
-            for task in sorted(asyncio.all_tasks(process.loop), key=lambda task: task.get_name()):
-                frames = task.get_stack(limit=1)
-                where = f"{frames[0].f_code.co_filename}:{frames[0].f_lineno}" if frames else "its end"
-                lines.append(f"\n  {process.label}: {task.get_coro().__qualname__} waits at {where}")  # type: ignore[union-attr]
+            tasks = sorted(asyncio.all_tasks(process.loop), key=lambda task: task.get_name() != process.label)
+            places = [(task.get_coro(), _place(task.get_coro())) for task in tasks]
+            lines += [f"\n  {process.label}: {work.__qualname__} waits at {place}" for work, place in places if place]  # type: ignore[union-attr]
     more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     return "".join(lines[:_SHOWN]) + more
+
+
+def _place(work: Any) -> str:
+    """Return where a coroutine waits: the innermost line that is not of asyncio; "" where it only stands by."""
+    found = ""
+    while work is not None:
+        frame = getattr(work, "cr_frame", None) or getattr(work, "ag_frame", None) or getattr(work, "gi_frame", None)
+        if frame is not None:
+            if frame.f_code.co_name == "_stand_by":
+                return ""
+            if f"{os.sep}asyncio{os.sep}" not in frame.f_code.co_filename:
+                found = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        work = getattr(work, "cr_await", None) or getattr(work, "ag_await", None) or getattr(work, "gi_yieldfrom", None)
+    return found

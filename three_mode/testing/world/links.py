@@ -1,4 +1,4 @@
-"""Links: how frames travel from one process to another: in order, with delays, and lost only where the bus allows it."""
+"""Links: how frames travel from process to process: in order, with delays, and lost only where the bus allows it."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ class Weather:
         """Two nodes that do not hear each other -> until when."""
 
 
-class Link:
+class WorldLink:
     """One way between two processes: frames arrive in the order in which they were sent, each after a delay.
 
     `arrive(parts)` takes them at their end.

@@ -1,8 +1,9 @@
-"""Event loop of one process of a world: asyncio's own rules, on virtual time, without a selector and without threads."""
+"""Event loop of one process of a world: asyncio's rules on virtual time, without a selector or threads."""
 
 import asyncio
 import heapq
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -15,6 +16,9 @@ _THREAD = 200e-6  # seconds that work in another thread takes
 
 class WorldLoop(asyncio.BaseEventLoop):
     """Event loop of a process. `ended(code)` is called where the code of it exits."""
+
+    _ready: "deque[asyncio.Handle]"
+    _scheduled: list[Any]
 
     def __init__(self, schedule: Schedule, name: str, ended: Callable[[SystemExit], None]) -> None:
         self._schedule, self.name, self._exits = schedule, name, ended
@@ -101,7 +105,7 @@ class WorldLoop(asyncio.BaseEventLoop):
         self._kept.clear()
         self.close()
 
-    # what asyncio asks of a loop ----------------------------------------------------------------------------------------
+    # what asyncio asks of a loop --------------------------------------------------------------------------------------
     def time(self) -> float:
         return self._schedule.time()
 
@@ -111,7 +115,9 @@ class WorldLoop(asyncio.BaseEventLoop):
     def _check_running(self) -> None:
         """Allow `close` while another loop of the world runs."""
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.Handle:
         return self.call_soon(callback, *args, context=context)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]
@@ -137,7 +143,7 @@ class WorldLoop(asyncio.BaseEventLoop):
     def remove_signal_handler(self, sig: int) -> bool:
         return False
 
-    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
         """Call back when something has come at a simulated socket."""
         if not isinstance(fd, SimulatedFile):
             self._refuse("a file or socket of this machine")
@@ -146,7 +152,7 @@ class WorldLoop(asyncio.BaseEventLoop):
     def remove_reader(self, fd: Any) -> bool:
         return self._files.pop(fd, None) is not None
 
-    def add_writer(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+    def add_writer(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
         """Call back at once: simulated sockets take all that is written."""
         self.call_soon(callback, *args)
 
@@ -166,16 +172,16 @@ class WorldLoop(asyncio.BaseEventLoop):
     async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
         self._refuse("a network address")
 
-    async def create_connection(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    async def create_connection(self, *args: Any, **kwargs: Any) -> Any:
         self._refuse("a network connection")
 
-    async def create_server(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    async def create_server(self, *args: Any, **kwargs: Any) -> Any:
         self._refuse("a network server")
 
-    async def subprocess_exec(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    async def subprocess_exec(self, *args: Any, **kwargs: Any) -> Any:
         self._refuse("a process of this machine")
 
-    async def subprocess_shell(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    async def subprocess_shell(self, *args: Any, **kwargs: Any) -> Any:
         self._refuse("a process of this machine")
 
     def _refuse(self, what: str) -> NoReturn:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _FIRST_PID = 1001
 
 
-class Cut(Protocol):
+class WorldSocket(Protocol):
     """A socket of a process."""
 
     def cut(self) -> None:
@@ -34,7 +34,7 @@ class WorldProcess:
         self.stopped_until = 0.0
         """Until when a fault has stopped it, as SIGSTOP does."""
         self.when_ended: list[Callable[[], None]] = []
-        self.sockets: dict[Cut, None] = {}
+        self.sockets: dict[WorldSocket, None] = {}
         self.loops: list[WorldLoop] = []
         self.loop = self.new_loop("")
         self._program: asyncio.Task[Any] | None = None

@@ -157,7 +157,7 @@ class WorldRegistry(RegistryServer):
         stopping = self._stopping
         try:
             self._turn(self._selector.ready(), stopping)
-        except Exception:
+        except Exception:  # noqa: BLE001  # as in the thread of the real one
             log.exception(ENDED)
             stopping = True
         if stopping:

@@ -49,7 +49,7 @@ class Schedule:
         self.loops: list[Turning] = []
         self.turns = 0
         """Turns of loops so far."""
-        self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._events: list[tuple[float, int, Callable[..., Any], tuple[Any, ...]]] = []
         self._numbers = itertools.count()
 
     def time(self) -> float:
@@ -57,11 +57,11 @@ class Schedule:
         running = self.running
         return self.now if running is None else self.now + running.ahead
 
-    def at(self, when: float, what: Callable[..., None], *args: Any) -> None:
+    def at(self, when: float, what: Callable[..., Any], *args: Any) -> None:
         """Have `what(*args)` happen at a time, between the turns of loops."""
         heapq.heappush(self._events, (max(when, self.now), next(self._numbers), what, args))
 
-    def after(self, seconds: float, what: Callable[..., None], *args: Any) -> None:
+    def after(self, seconds: float, what: Callable[..., Any], *args: Any) -> None:
         """Have `what(*args)` happen after some seconds."""
         self.at(self.time() + seconds, what, *args)
 

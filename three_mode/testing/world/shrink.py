@@ -34,7 +34,7 @@ def fewest(
             fewer = left[:place] + left[place + size :]
             found = play(fewer)
             if type(found) is type(error):
-                left, error = fewer, found  # type: ignore[assignment]  # it is of that type
+                left, error = fewer, found
             else:
                 place += size
         size = size // 2

@@ -1,4 +1,4 @@
-"""Simulation: one machine room in memory: its processes, the links between them, its files, and one seed for all chance."""
+"""Simulation: one machine room in memory: processes, the links between them, files, and one seed for all chance."""
 
 import sys
 import threading
@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from three_mode.agents.host.watchdog import culprit
-from three_mode.testing.world.links import AT_ONCE, Delays, Link, Parts, Weather
+from three_mode.testing.world.links import AT_ONCE, Delays, Parts, Weather, WorldLink
 from three_mode.testing.world.processes import WorldProcess
 from three_mode.testing.world.registry import RegistryFiles
 from three_mode.testing.world.schedule import BEGINNING, Schedule
@@ -73,14 +73,14 @@ class Simulation:
         return culprit(threading.get_ident()) | {"where": f"{frame.f_code.co_filename}:{frame.f_lineno}"}
 
     # the machine ------------------------------------------------------------------------------------------------------
-    def link(self, one: WorldProcess, other: WorldProcess, kind: str, arrive: Callable[[Parts], None]) -> Link:
+    def link(self, one: WorldProcess, other: WorldProcess, kind: str, arrive: Callable[[Parts], None]) -> WorldLink:
         """Return a new way from one process to another."""
         name = f"{one.label} > {other.label}"
         key = f"{name} {kind}"
         number = self._links[key] = self._links.get(key, 0) + 1
         random = self.stream(f"{key} {number}")
         delays = AT_ONCE if kind == "stream" else self._delays
-        return Link(name, self.schedule, random, delays, self.weather, self.trace, arrive)
+        return WorldLink(name, self.schedule, random, delays, self.weather, self.trace, arrive)
 
     def registry_files(self, node: str, bus: str) -> RegistryFiles:
         """Return the files of a bus on a machine."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from three_mode.testing.world.here import simulation
-from three_mode.testing.world.links import Link, Parts
+from three_mode.testing.world.links import Parts, WorldLink
 
 HIGH_WATER = 1000  # messages that a socket queues; with more, PUB drops and PUSH refuses
 
@@ -35,9 +35,9 @@ class WorldSockets:
         self._sub: deque[list[bytes]] = deque()
         self._pull: deque[tuple[list[bytes], _Push]] = deque()
         self._soon: set[str] = set()
-        self._subscribers: dict[WorldSockets, Link] = {}
+        self._subscribers: dict[WorldSockets, WorldLink] = {}
         self._wanted: dict[WorldSockets, bool] = {}  # subscriber -> whether it wants what is published
-        self._followed: dict[str, tuple[str, Link]] = {}  # member -> endpoint, and the way of subscriptions to it
+        self._followed: dict[str, tuple[str, WorldLink]] = {}  # member -> endpoint, and the way of subscriptions to it
         self._pushes: dict[str, _Push] = {}
         self._was_pushed: dict[str, None] = {}
         process.sockets[self] = None

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from three_mode.testing.world.links import Link, Parts
+from three_mode.testing.world.links import Parts, WorldLink
 from three_mode.testing.world.loop import SimulatedFile
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class StreamSocket:
         self.fd = SimulatedFile(world.next_file())
         self.readable: Callable[[], None] = self._tell_loop
         self._peer: StreamSocket
-        self._way: Link
+        self._way: WorldLink
         self._come = bytearray()
         self._at_end = self.closed = False
         process.sockets[self] = None
@@ -57,7 +57,7 @@ class StreamSocket:
         """Whether something can be read, or the end."""
         return bool(self._come) or self._at_end
 
-    # what a socket has ----------------------------------------------------------------------------------------------------
+    # what a socket has ------------------------------------------------------------------------------------------------
     def fileno(self) -> int:
         return self.fd
 
@@ -143,7 +143,10 @@ class StreamListener:
 
 
 class StreamSelector:
-    """Selector over stream sockets: what can be read is ready, and all can be written. `wake()` says that something is."""
+    """Selector over stream sockets: what can be read is ready, and all can be written.
+
+    `wake()` is called when something can be read.
+    """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake

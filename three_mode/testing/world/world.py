@@ -85,9 +85,10 @@ class World:
         faults = self._faults()
         try:
             return self._play(main, faults)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever the program raises: it is raised again
             if shrink and faults:
                 faults, error = fewest(faults, error, lambda fewer: failing(lambda: self._play(main, fewer)))
+                self.played = tuple(faults)
             raise self._noted(error, faults) from error.__cause__
 
     def explore(self, main: Main, seeds: int = 1000, *, shrink: bool = True) -> Explored:
