@@ -12,6 +12,7 @@ from three_mode.testing.world.schedule import Schedule
 _TIDY_FROM = 100  # cancelled timers from which the others are sorted anew
 _CLOSES = 10  # times that a coroutine may wait again when it is to end
 _THREAD = 200e-6  # seconds that work in another thread takes
+_NEXT = 1e-6  # seconds between the ends of two pieces of such work
 
 
 class WorldLoop(asyncio.BaseEventLoop):
@@ -30,6 +31,7 @@ class WorldLoop(asyncio.BaseEventLoop):
         self.blocking: dict[str, str] = {}
         """What has slept in this loop last: agent, handler, place."""
         self.dead = False
+        self._threads_at = 0.0  # when the last work of threads is done
         self._kept: list[asyncio.Task[Any]] = []  # of a dead process: nothing of it may run, not even as garbage
 
     # turns ------------------------------------------------------------------------------------------------------------
@@ -134,7 +136,8 @@ class WorldLoop(asyncio.BaseEventLoop):
             else:
                 future.set_result(result)
 
-        self.call_later(_THREAD, work)
+        self._threads_at = max(self._threads_at + _NEXT, self.time() + _THREAD)
+        self.call_at(self._threads_at, work)
         return future
 
     def add_signal_handler(self, sig: int, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]

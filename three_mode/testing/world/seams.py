@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from three_mode.agents.wire.importing import path_here
-from three_mode.testing.world import clocks, here, host_processes, registry, sockets
+from three_mode.testing.world import clocks, here, host_processes, registry, sockets, threads
 from three_mode.testing.world.simulation import Simulation
 from transports.bus.carrier import Carrier, Sink
 from transports.bus.options import BusOptions
@@ -51,6 +51,8 @@ SEAMS: tuple[tuple[str, str, Any], ...] = (
     ("three_mode.agents.host.process", "LogForwarder", host_processes.NoForwarder),
     ("three_mode.agents.host.process", "end_forked_children", host_processes.no_guard),
     ("three_mode.agents.host.process", "gc", host_processes.NoFreezing),
+    ("three_mode.tools.threads", "ToolThreads.run", threads.run_tool),
+    ("three_mode.file_thread", "FileThread._put", threads.put_file_work),
     ("three_mode.agents.orchestrator", "path_of", path_here),
     ("three_mode.agents.supervisor.node_home", "path_of", path_here),
 )
@@ -71,10 +73,19 @@ def _kept_clocks() -> list[tuple[Any, str, Any]]:
     return _found
 
 
+def _place(module: str, name: str, stand_in: Any) -> tuple[Any, str, Any]:
+    """Return what has an attribute, its name, and what is to stand there."""
+    owner: Any = import_module(module)
+    *parents, name = name.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    return owner, name, stand_in
+
+
 @contextmanager
 def in_force(world: Simulation) -> Iterator[None]:
     """Have the world stand in place of the machine, for this thread, until the block ends."""
-    places = [(import_module(module), name, stand_in) for module, name, stand_in in SEAMS]
+    places = [_place(module, name, stand_in) for module, name, stand_in in SEAMS]
     places += [*_kept_clocks(), *clocks.REPLACED]
     before = [(module, name, getattr(module, name)) for module, name, _ in places]
     state, hooks, collects = random.getstate(), sys.get_asyncgen_hooks(), gc.isenabled()
