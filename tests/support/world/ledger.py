@@ -6,7 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from three_mode.agents.calling.streams import CREDIT
 from three_mode.testing.world.here import simulation
+
+IN_HAND = 2  # parts of a stream beyond its credit: one that is made, one that is read
 
 
 @dataclass
@@ -44,6 +47,10 @@ class Ledger:
         """Stream -> parts that its reader has taken."""
         self.kept: dict[str, int] = defaultdict(int)
         """Agent -> the last state whose keeping was confirmed."""
+        self.keeps = True
+        """Whether what was kept outlives all that fails."""
+        self.most_ahead = CREDIT + IN_HAND
+        """Parts that a stream may be ahead of its reader."""
         self.problems: list[str] = []
 
     def wants(self, holds: object, problem: str) -> None:

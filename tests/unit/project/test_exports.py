@@ -362,6 +362,7 @@ PUBLIC = {
         "KillProcess",
         "LoseFrames",
         "Machines",
+        "PartNodes",
         "NO_FAULT",
         "ResetFormat",
         "ScriptedBatch",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from three_mode.agents.wire.importing import path_here
-from three_mode.testing.world import clocks, here, host_processes, registry, sockets, threads
+from three_mode.testing.world import clocks, here, host_processes, nats, registry, sockets, threads
 from three_mode.testing.world.simulation import Simulation
 from transports.bus.carrier import Carrier, Sink
 from transports.bus.options import BusOptions
@@ -51,6 +51,7 @@ SEAMS: tuple[tuple[str, str, Any], ...] = (
     ("three_mode.agents.host.process", "LogForwarder", host_processes.NoForwarder),
     ("three_mode.agents.host.process", "end_forked_children", host_processes.no_guard),
     ("three_mode.agents.host.process", "gc", host_processes.NoFreezing),
+    ("three_mode.cluster.gateway", "NatsConnection", nats.WorldNats),
     ("three_mode.tools.threads", "ToolThreads.run", threads.run_tool),
     ("three_mode.file_thread", "FileThread._put", threads.put_file_work),
     ("three_mode.agents.orchestrator", "path_of", path_here),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from three_mode.agents.host.watchdog import culprit
 from three_mode.testing.world.links import AT_ONCE, Delays, Parts, Weather, WorldLink
+from three_mode.testing.world.nats import NatsHub
 from three_mode.testing.world.processes import WorldProcess
 from three_mode.testing.world.registry import RegistryFiles
 from three_mode.testing.world.schedule import BEGINNING, Schedule
@@ -30,6 +31,8 @@ class Simulation:
         self.trace = WorldTrace()
         self.weather = Weather()
         self.processes: dict[int, WorldProcess] = {}
+        self.hub = NatsHub()
+        """The server between its nodes."""
         self.endpoints: dict[str, WorldSockets] = {}
         self._files: dict[tuple[str, str], RegistryFiles] = {}
         self._next_file = _FIRST_FILE

@@ -1,4 +1,4 @@
-"""Threads of a world: what would run beside an event loop runs on it, in a later turn and in the order of its coming."""
+"""Threads of a world: what would run beside an event loop runs on it, in a later turn and in order."""
 
 import asyncio
 from collections.abc import Callable

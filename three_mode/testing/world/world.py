@@ -3,6 +3,7 @@
 World(seed=7, hosts=3, faults=WorldFaults()).run(main)
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -10,11 +11,13 @@ import msgspec
 
 from three_mode.agents.calling.refs import RoleRef
 from three_mode.agents.orchestrator import Orchestrator, OrchestratorOptions
+from three_mode.cluster import Cluster, NodeTiming
 from three_mode.testing.world import seams
 from three_mode.testing.world.errors import WorldStuck, invariant_broken, waits
 from three_mode.testing.world.faults import WorldFault, WorldFaults
 from three_mode.testing.world.links import Delays
 from three_mode.testing.world.models import ModelScript, ScriptedModel, WorldScript
+from three_mode.testing.world.nats import URL
 from three_mode.testing.world.processes import WorldProcess
 from three_mode.testing.world.schedule import BEGINNING
 from three_mode.testing.world.shrink import Explored, failing, fewest
@@ -24,6 +27,7 @@ from three_mode.testing.world.trace import TraceEvent
 Main = Callable[["World"], Coroutine[Any, Any, Any]]
 Invariant = Callable[[], Any]
 _NODE = "node-1"
+_LOOK = 0.05  # seconds between two looks whether all nodes have joined
 _CHECK_EVERY = 0.01  # seconds between two looks at the invariants
 
 
@@ -38,6 +42,10 @@ class WorldOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`ConnectionOptions` of the orchestrator and its agents."""
     policies: Any = None
     """`Policies` of the same."""
+    allow: tuple[str, ...] = ()
+    """Import paths of classes that may be spawned on other nodes, as of `Cluster`."""
+    timing: NodeTiming = NodeTiming()
+    """When a node counts as lost, as of `Cluster`."""
     delays: Delays = Delays()
     """How long frames travel."""
     longest: float = 3600.0
@@ -47,7 +55,8 @@ class WorldOptions(msgspec.Struct, frozen=True, kw_only=True):
 class World:
     """A world with `hosts` host processes (2), all of whose chance comes from `seed`. `run(main)` runs a program in it.
 
-    `hosts`: as of `Orchestrator`; None: no orchestrator at all, for programs that use the bus alone. `faults`: what
+    `hosts`: as of `Orchestrator`; None: no orchestrator at all, for programs that use the bus alone. `nodes`: machines,
+    each with an orchestrator and as many hosts, which are a cluster if there are several (1). `faults`: what
     goes wrong: `WorldFaults` draws it from the seed, a list of faults says it; by default nothing does, and only delays
     and orders come from the seed.
     """
@@ -56,24 +65,27 @@ class World:
         self,
         seed: int = 0,
         hosts: int | None = 2,
+        nodes: int = 1,
         *,
         faults: WorldFaults | Sequence[WorldFault] = (),
         options: WorldOptions | None = None,
     ) -> None:
-        self.seed, self.hosts, self.faults = seed, hosts, faults
+        self.seed, self.hosts, self.nodes, self.faults = seed, hosts, nodes, faults
         self.options = options or WorldOptions()
         self.orchestrator: Orchestrator = None  # type: ignore[assignment]  # there while a program runs
         """The orchestrator, while a program runs."""
         self.played: Sequence[WorldFault] = ()
         """The faults of the run that goes on, or was the last."""
         self._invariants: list[Invariant] = []
+        self._failed: list[WorldProcess] = []  # programs and nodes that an exception has ended
         self._simulation: Simulation | None = None
         self._begun = 0.0
 
     def __repr__(self) -> str:
         faults = self.faults if isinstance(self.faults, WorldFaults) else list(self.faults)
         shown = f", faults={faults!r}" if self.faults else ""
-        return f"World(seed={self.seed}, hosts={self.hosts}{shown})"
+        nodes = f", nodes={self.nodes}" if self.nodes > 1 else ""
+        return f"World(seed={self.seed}, hosts={self.hosts}{nodes}{shown})"
 
     # running ----------------------------------------------------------------------------------------------------------
     def run(self, main: Main, *, shrink: bool = True) -> Any:
@@ -98,7 +110,7 @@ class World:
         """
         found = Explored()
         for seed in range(self.seed, self.seed + seeds):
-            world = World(seed, self.hosts, faults=self.faults, options=self.options)
+            world = World(seed, self.hosts, self.nodes, faults=self.faults, options=self.options)
             world.run(main, shrink=shrink)
             found = found.with_run(world)
         return found
@@ -106,22 +118,30 @@ class World:
     def _faults(self) -> list[WorldFault]:
         if not isinstance(self.faults, WorldFaults):
             return list(self.faults)
-        simulation = Simulation(self.seed, self.options.delays)
-        hosts = [f"host-{number}" for number in range(1, (self.hosts or 0) + 1)]
-        return self.faults.draw(simulation.stream("faults"), hosts)
+        names = [f"host-{number}" for number in range(1, (self.hosts or 0) + 1)]
+        nodes = [f"node-{number}" for number in range(1, self.nodes + 1)]
+        hosts = [f"{node}/{name}" for node in nodes for name in names] if self.nodes > 1 else names
+        return self.faults.draw(self._simulated().stream("faults"), hosts, nodes)
+
+    def _simulated(self) -> Simulation:
+        return Simulation(self.seed, self.options.delays, self.nodes)
 
     def _play(self, main: Main, faults: Sequence[WorldFault]) -> Any:
         """Run a program with these faults, once."""
-        self._invariants, self._begun, self.played = [], 0.0, tuple(faults)
-        self._simulation = world = Simulation(self.seed, self.options.delays)
+        self._invariants, self._failed, self._begun, self.played = [], [], 0.0, tuple(faults)
+        self._simulation = world = self._simulated()
         schedule, results = world.schedule, list[Any]()
         with seams.in_force(world):
             process = world.start_process(_NODE, _NODE)
             process.run(lambda: self._program(main, faults, results))
+            for number in range(2, self.nodes + 1):
+                self._start_node(f"node-{number}")
             until, check_at = BEGINNING + self.options.longest, 0.0
             while process.alive:
                 if not schedule.step(until):
                     raise WorldStuck(f"the program has not ended after {until - BEGINNING:g} s:{waits(world)}")
+                if self._failed:
+                    raise self._failed[0].failure or SystemExit(self._failed[0].exit_code)
                 if schedule.now >= check_at and self._invariants:
                     check_at = schedule.now + _CHECK_EVERY
                     self._check_all()
@@ -136,13 +156,40 @@ class World:
         if self.hosts is None:
             results.append(await self._main(main, faults))
             return
-        options = self.options
-        orchestrator = Orchestrator(
-            self.hosts, options.name, llm=options.llm, policies=options.policies, options=options.orchestrator
-        )
-        async with orchestrator:
-            self.orchestrator = orchestrator
+        async with self._orchestrator(_NODE) as self.orchestrator:
+            while self.nodes > 1 and len(self.orchestrator.nodes()) < self.nodes:
+                await asyncio.sleep(_LOOK)
             results.append(await self._main(main, faults))
+
+    def _orchestrator(self, node: str) -> Orchestrator:
+        """Return the orchestrator of a node."""
+        options, cluster = self.options, None
+        if self.nodes > 1:
+            cluster = Cluster(URL, name=options.name, node=node, allow=options.allow, timing=options.timing)
+        return Orchestrator(
+            self.hosts or 0,
+            options.name,
+            llm=options.llm,
+            policies=options.policies,
+            cluster=cluster,
+            options=options.orchestrator,
+        )
+
+    def _start_node(self, node: str) -> None:
+        """Start another machine, with an orchestrator that takes the orders of the first."""
+
+        async def body() -> None:
+            async with self._orchestrator(node):
+                await asyncio.Event().wait()
+
+        self._start(node, node, body)
+
+    def _start(self, label: str, node: str, body: Callable[[], Coroutine[Any, Any, None]]) -> WorldProcess:
+        """Start a process whose exceptions end the run."""
+        process = self._running.start_process(label, node)
+        process.when_ended.append(lambda: self._failed.append(process) if process.failure is not None else None)
+        process.run(body)
+        return process
 
     async def _main(self, main: Main, faults: Sequence[WorldFault]) -> Any:
         world = self._running
@@ -157,7 +204,7 @@ class World:
                 raise invariant_broken(invariant)
 
     def _noted(self, error: Exception, faults: Sequence[WorldFault]) -> Exception:
-        again = World(self.seed, self.hosts, faults=list(faults), options=self.options)
+        again = World(self.seed, self.hosts, self.nodes, faults=list(faults), options=self.options)
         error.add_note(f"seed {self.seed}; to repeat it: {again!r}.run(main)")
         return error
 
@@ -169,14 +216,11 @@ class World:
 
     def start(self, program: Callable[["World"], Awaitable[Any]], name: str) -> WorldProcess:
         """Start another process, which runs `program(world)` and may `join` the bus. `name` is its name in faults."""
-        world = self._running
-        process = world.start_process(name, _NODE)
 
         async def body() -> None:
             await program(self)
 
-        process.run(body)
-        return process
+        return self._start(name, _NODE, body)
 
     def happen(self, fault: WorldFault) -> None:
         """Have a fault happen now, or its seconds `at` from now."""
