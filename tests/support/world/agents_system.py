@@ -31,10 +31,8 @@ class Worker(Agent):
     async def started(self) -> None:
         self.life = ledger().begins(self.name)
         kept = ledger().kept[self.name]
-        ledger().wants(
-            self.count >= kept or not ledger().keeps,
-            f"{self.name} has lost what it had kept: {self.count} after {kept}",
-        )
+        lost = ledger().keeps and self.count < kept
+        ledger().wants(not lost, f"{self.name} has lost what it had kept: {self.count} after {kept}")
 
     async def stopped(self) -> None:
         self.life.ended = True

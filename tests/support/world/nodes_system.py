@@ -1,4 +1,4 @@
-"""The system of agents on two nodes, which part for a moment, and of which one may die: its agents go on at the other."""
+"""The system of agents on two nodes, which part for a moment; one may die, and its agents go on at the other."""
 
 from typing import Any
 

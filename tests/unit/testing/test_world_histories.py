@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.world import agents_system, bus_system, tools_system
+from tests.support.world import agents_system, bus_system, nodes_system, tools_system
 from three_mode.agents.keeping.memory_store import MemoryStore
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.actor import Actor
@@ -23,8 +23,8 @@ from transports.bus.registry.changes import PendingChanges
 from transports.bus.registry.state import RegistryState
 from transports.bus.zeromq.inbound import Inbound
 
-SEEDS = {agents_system: 900, bus_system: 700, tools_system: 400}
-CHUNK = 100
+SEEDS = {agents_system: 900, bus_system: 700, tools_system: 250, nodes_system: 150}
+CHUNK = 50
 LONGEST = 60.0  # seconds of one world
 ENOUGH = 500  # seeds in which a planted fault is found
 CHUNKS = [(system, first) for system, seeds in SEEDS.items() for first in range(0, seeds, CHUNK)]
@@ -32,7 +32,7 @@ CHUNKS = [(system, first) for system, seeds in SEEDS.items() for first in range(
 
 def world_of(system: ModuleType, seed: int) -> World:
     """Return a world for one of the systems."""
-    options = WorldOptions(longest=LONGEST)
+    options = getattr(system, "OPTIONS", WorldOptions(longest=LONGEST))
     return World(seed, faults=system.FAULTS, options=options, **getattr(system, "WORLD", {}))
 
 

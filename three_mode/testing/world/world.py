@@ -23,10 +23,12 @@ from three_mode.testing.world.schedule import BEGINNING
 from three_mode.testing.world.shrink import Explored, failing, fewest
 from three_mode.testing.world.simulation import Simulation
 from three_mode.testing.world.trace import TraceEvent
+from transports.bus.waiting import until
 
 Main = Callable[["World"], Coroutine[Any, Any, Any]]
 Invariant = Callable[[], Any]
 _NODE = "node-1"
+_JOIN_WITHIN = 30.0  # seconds for all nodes to join
 _LOOK = 0.05  # seconds between two looks whether all nodes have joined
 _CHECK_EVERY = 0.01  # seconds between two looks at the invariants
 
@@ -136,10 +138,10 @@ class World:
             process.run(lambda: self._program(main, faults, results))
             for number in range(2, self.nodes + 1):
                 self._start_node(f"node-{number}")
-            until, check_at = BEGINNING + self.options.longest, 0.0
+            last, check_at = BEGINNING + self.options.longest, 0.0
             while process.alive:
-                if not schedule.step(until):
-                    raise WorldStuck(f"the program has not ended after {until - BEGINNING:g} s:{waits(world)}")
+                if not schedule.step(last):
+                    raise WorldStuck(f"the program has not ended after {last - BEGINNING:g} s:{waits(world)}")
                 if self._failed:
                     raise self._failed[0].failure or SystemExit(self._failed[0].exit_code)
                 if schedule.now >= check_at and self._invariants:
@@ -157,8 +159,8 @@ class World:
             results.append(await self._main(main, faults))
             return
         async with self._orchestrator(_NODE) as self.orchestrator:
-            while self.nodes > 1 and len(self.orchestrator.nodes()) < self.nodes:
-                await asyncio.sleep(_LOOK)
+            if self.nodes > 1:
+                await until(lambda: len(self.orchestrator.nodes()) == self.nodes, _JOIN_WITHIN, _LOOK)
             results.append(await self._main(main, faults))
 
     def _orchestrator(self, node: str) -> Orchestrator:
