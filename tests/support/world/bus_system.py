@@ -52,7 +52,7 @@ class Member:
             policy = self.run.random.choice((Policy.LOSSY, Policy.RELIABLE))
             await self.bus.subscribe("news", self.hear, SubscribeOptions(policy, on_event=self.event))
             self.ready = True
-            await self.run.until(lambda: self.run.over, 3600.0)
+            await self.run.until(lambda: self.run.over, 3600.0, nap=0.2)
             self.ready = False
 
     def hear(self, message: Message) -> None:
@@ -147,12 +147,12 @@ class Run:
                     if self.random.random() < 0.6:
                         self.start(member.name)
 
-    async def until(self, condition: Any, within: float) -> None:
+    async def until(self, condition: Any, within: float, nap: float = 0.02) -> None:
         """Wait until something is so, at most `within` seconds."""
         ends = time.monotonic() + within
         while not condition():
             assert time.monotonic() < ends, "it has not come true in time"
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(nap)
 
     async def in_time(self, what: Any, within: float) -> Any:
         """Await a call, which ends within its time, well or not; return its result, or its error."""

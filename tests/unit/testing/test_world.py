@@ -22,6 +22,7 @@ from three_mode.testing import (
     InvariantBroken,
     KillProcess,
     LoseFrames,
+    PartNodes,
     SlowLinks,
     StopProcess,
     Turn,
@@ -230,6 +231,23 @@ def test_a_program_of_its_own_joins_and_is_killed() -> None:
         assert (process.alive, len(world.orchestrator.bus.members())) == (False, 3)
 
     World().run(invites)
+
+
+def test_nodes_call_each_other_and_one_that_dies_is_replaced() -> None:
+    async def spans_nodes(world: World) -> list[str]:
+        echoes = await world.orchestrator.spawn(Echo, 4, restart="permanent")
+        assert (await echoes.gather(Echo.say, "there?", within=2.0)).complete
+        world.happen(PartNodes(0.0, "node-1", "node-2", 0.5))
+        world.happen(KillProcess(1.0, "node-2"))
+        await asyncio.sleep(8.0)
+        answers = await echoes.gather(Echo.say, "here", within=2.0)
+        nodes = {node.node: node.state for node in world.orchestrator.nodes()}
+        return [*sorted(answers), nodes["node-2"]]
+
+    options = WorldOptions(allow=("tests",))
+    world = World(3, hosts=1, nodes=2, options=options)
+    assert world.run(spans_nodes) == [*(f"echo/{number}: here" for number in range(4)), "lost"]
+    assert repr(world) == "World(seed=3, hosts=1, nodes=2)"
 
 
 def test_the_network_of_this_machine_is_refused() -> None:
