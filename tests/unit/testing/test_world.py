@@ -241,7 +241,7 @@ def test_nodes_call_each_other_and_one_that_dies_is_replaced() -> None:
         world.happen(KillProcess(1.0, "node-2"))
         await asyncio.sleep(8.0)
         answers = await echoes.gather(Echo.say, "here", within=2.0)
-        nodes = {node.node: node.state for node in world.orchestrator.nodes()}
+        nodes = {node.name: node.state for node in world.orchestrator.nodes()}
         return [*sorted(answers), nodes["node-2"]]
 
     options = WorldOptions(allow=("tests",))
