@@ -1,7 +1,6 @@
 """NATS between the nodes of a world: each message comes once or not at all, and those of one sender in order."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +11,6 @@ from transports.nats import NatsOptions, NatsServerInfo
 URL = "nats://world:4222"  # of the one server of a world
 _LARGEST = 1024 * 1024  # bytes of one message
 _ROUND_TRIP = 1e-3  # seconds
-
-
-class NatsHub:
-    """The server of a world."""
-
-    def __init__(self) -> None:
-        self.subscribers: dict[str, list[WorldNats]] = defaultdict(list)
 
 
 class WorldNats:
@@ -32,7 +24,7 @@ class WorldNats:
     ) -> None:
         self.options = options
         self._world = simulation()
-        self._process, self._hub = self._world.running_process(), self._world.hub
+        self._process, self._subscribers = self._world.running_process(), self._world.subjects
         self._loop = asyncio.get_running_loop()
         self._callbacks: dict[str, Callable[[bytes], None]] = {}
         self._ways: dict[WorldNats, WorldLink] = {}
@@ -72,18 +64,18 @@ class WorldNats:
     def _leave(self) -> None:
         self.connected = False
         for subject in self._callbacks:
-            self._hub.subscribers[subject].remove(self)
+            self._subscribers[subject].remove(self)
         self._callbacks.clear()
 
     async def subscribe(self, subject: str, callback: Callable[[bytes], None]) -> None:
         self._callbacks[subject] = callback
-        self._hub.subscribers[subject].append(self)
+        self._subscribers[subject].append(self)
         await asyncio.sleep(_ROUND_TRIP)
 
     def publish(self, subject: str, payload: bytes) -> bool:
         if not self.connected:
             return False
-        for receiver in self._hub.subscribers[subject]:
+        for receiver in self._subscribers[subject]:
             if self._reaches(receiver):
                 way = self._ways.get(receiver)
                 if way is None:

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from three_mode.testing.world.links import Parts, WorldLink
 from three_mode.testing.world.loop import WorldLoop
-
-if TYPE_CHECKING:
-    from three_mode.testing.world.simulation import Simulation
+from three_mode.testing.world.schedule import Schedule
 
 _FIRST_PID = 1001
 
@@ -20,10 +19,23 @@ class WorldSocket(Protocol):
         ...
 
 
+class Room(Protocol):
+    """The machine room, as its processes see it; `Simulation` says what each method does."""
+
+    schedule: Schedule
+
+    def count_processes(self) -> int: ...
+    def next_file(self) -> int: ...
+    def note(self, where: str, what: str) -> None: ...
+    def link(
+        self, one: "WorldProcess", other: "WorldProcess", kind: str, arrive: Callable[[Parts], None]
+    ) -> WorldLink: ...
+
+
 class WorldProcess:
     """One process. `label` is its name in traces and faults; `node` the machine that it runs on."""
 
-    def __init__(self, simulation: "Simulation", label: str, node: str) -> None:
+    def __init__(self, simulation: Room, label: str, node: str) -> None:
         self.simulation, self.label, self.node = simulation, label, node
         self.pid = _FIRST_PID + simulation.count_processes()
         self.alive = True

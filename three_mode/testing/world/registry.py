@@ -10,20 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from three_mode.testing.world.here import simulation
+from three_mode.testing.world.registry_files import RegistryFiles
 from three_mode.testing.world.streams import StreamListener, StreamSelector, StreamSocket
 from transports.bus.events import MemberInfo
 from transports.bus.registry.election import HostingRight, check_bus_name
 from transports.bus.registry.server import ENDED, RegistryServer, log
-
-
-class RegistryFiles:
-    """Files of the registry of one bus, on one machine."""
-
-    def __init__(self) -> None:
-        self.listener: StreamListener | None = None  # at the socket, also where its process is dead
-        self.locked_by: Any = None  # the process that holds the lock
-        self.has_lock = False
-        self.places: dict[int, MemberInfo] = {}
 
 
 @dataclass(frozen=True, slots=True)

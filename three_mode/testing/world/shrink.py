@@ -1,14 +1,11 @@
 """Shrink: which of its faults a failure takes, and what was explored until it came."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from three_mode.testing.world.faults import WorldFault
-
-if TYPE_CHECKING:
-    from three_mode.testing.world.world import World
 
 
 def failing(play: Callable[[], Any]) -> Exception | None:
@@ -51,6 +48,6 @@ class Explored(msgspec.Struct, frozen=True):
     frames: int = 0
     """Frames that came to where they were sent."""
 
-    def with_run(self, world: "World") -> "Explored":
+    def with_run(self, seconds: float, frames: int) -> "Explored":
         """Add a run."""
-        return Explored(self.seeds + 1, self.seconds + world.seconds, self.frames + world.frames)
+        return Explored(self.seeds + 1, self.seconds + seconds, self.frames + frames)

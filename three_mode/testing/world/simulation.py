@@ -2,21 +2,17 @@
 
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING
+from typing import Any
 
 from three_mode.agents.host.watchdog import culprit
 from three_mode.testing.world.links import AT_ONCE, Delays, Parts, Weather, WorldLink
-from three_mode.testing.world.nats import NatsHub
 from three_mode.testing.world.processes import WorldProcess
-from three_mode.testing.world.registry import RegistryFiles
+from three_mode.testing.world.registry_files import RegistryFiles
 from three_mode.testing.world.schedule import BEGINNING, Schedule
 from three_mode.testing.world.trace import WorldTrace
-
-if TYPE_CHECKING:
-    from three_mode.testing.world.models import WorldScript
-    from three_mode.testing.world.sockets import WorldSockets
 
 _FIRST_FILE = 1_000_000  # number of the first simulated socket
 
@@ -31,14 +27,15 @@ class Simulation:
         self.trace = WorldTrace()
         self.weather = Weather()
         self.processes: dict[int, WorldProcess] = {}
-        self.hub = NatsHub()
-        """The server between its nodes."""
-        self.endpoints: dict[str, WorldSockets] = {}
+        self.subjects: dict[str, list[Any]] = defaultdict(list)
+        """Subject -> the connections of nodes that subscribe to it (nats.py)."""
+        self.endpoints: dict[str, Any] = {}
+        """Endpoint -> the sockets of the bus that are bound there (sockets.py)."""
         self._files: dict[tuple[str, str], RegistryFiles] = {}
         self._next_file = _FIRST_FILE
         self._links: dict[str, int] = {}
-        self.scripts: list[WorldScript] = []
-        """Scripts of the models in this world."""
+        self.scripts: list[Any] = []
+        """Scripts of the models in this world (models.py)."""
 
     def stream(self, name: str) -> Random:
         """Return random numbers of the seed for one purpose, which others do not change."""

@@ -114,7 +114,7 @@ class World:
         for seed in range(self.seed, self.seed + seeds):
             world = World(seed, self.hosts, self.nodes, faults=self.faults, options=self.options)
             world.run(main, shrink=shrink)
-            found = found.with_run(world)
+            found = found.with_run(world.seconds, world.frames)
         return found
 
     def _faults(self) -> list[WorldFault]:
