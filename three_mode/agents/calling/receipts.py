@@ -75,8 +75,12 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
         check_time(within)
         ends = time.monotonic() + within
         members: Settled = await self._receipt.settled(within)
-        hosts = dict(self._session.hosts)
-        behind = {*members.lagging_members, *members.lost_members}
+        published, since = self._receipt.published, self._session.hosts_since
+        hosts = {
+            member: host for member, host in self._session.hosts.items() if since.get(member, 0.0) <= published
+        }  # a later one is the successor of one that ended, and has other agents, which did not listen then
+        later = since.keys() - hosts.keys()
+        behind = {*members.lagging_members, *members.lost_members} - later
         asked = [member for member in hosts if member not in behind]
         answers = await asyncio.gather(*(self._ask(hosts[member], ends) for member in asked))
         late_hosts = [
@@ -94,14 +98,18 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
 
         return Seen(
             seen=agents - late - lost,
-            lagging=late + silent + sum(known.get(member, 0) for member in members.lagging_members),
-            lost=lost + sum(known.get(member, 0) for member in members.lost_members),
+            lagging=late
+            + silent
+            + sum(known.get(member, 0) for member in members.lagging_members if member not in later),
+            lost=lost + sum(known.get(member, 0) for member in members.lost_members if member not in later),
             dead=sum(known.get(member, 0) for member in members.dead_members) + sum(count.dead for count in counts),
             failed=sum(count.failed for count in counts),
             lagging_hosts=tuple(
-                sorted({*map(name, members.lagging_members), *(host.removeprefix(HOST) for host in late_hosts)})
+                sorted(
+                    {*map(name, behind & {*members.lagging_members}), *(host.removeprefix(HOST) for host in late_hosts)}
+                )
             ),
-            lost_hosts=tuple(map(name, members.lost_members)),
+            lost_hosts=tuple(name(member) for member in members.lost_members if member not in later),
             dead_hosts=tuple(map(name, members.dead_members)),
             unreachable=sum(count.unreachable for count in counts),
             unreachable_nodes=tuple(sorted({node for count in counts for node in count.unreachable_nodes})),
@@ -110,7 +118,8 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
     async def _ask(self, host: str, ends: float) -> HostSettled | None:
         """Ask a host how far its agents are; None where it does not answer."""
         within = max(0.0, ends - time.monotonic())
-        order = SettledOrder(self._session.bus.id, self._receipt.seq, self._receipt.topic, within)
+        receipt = self._receipt
+        order = SettledOrder(self._session.bus.id, receipt.seq, receipt.topic, within, receipt.published)
         try:
             reply = await self._session.bus.ask(host, Encoded(encode(order)), topic="settled", within=within + _MARGIN)
         except BusError:

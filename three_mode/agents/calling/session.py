@@ -1,5 +1,6 @@
 """Session: state that all callers of one process share on one bus: names that have left, hosts, roles, dead letters."""
 
+import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -42,12 +43,15 @@ class Session:
         meanwhile, does not."""
         self.hosts: dict[str, str] = {}
         """Bus member -> the name of the host that it is."""
+        self.hosts_since: dict[str, float] = {}
+        """Host that came while this session ran -> when its name appeared, on time.monotonic()."""
         self._gone: dict[str, bool] = {}  # name -> whether it left with its process, and may come back
         self._llm: Any = None
         self._when_llm: list[Callable[[Any], None]] = []
         self._talks: Any = None
         self.roles.appeared(bus.names())
         self._hosts_appeared(bus.names())
+        self.hosts_since.clear()
         self._watch = bus.watch(self._changed)
         _SESSIONS.setdefault(bus.id, self)
 
@@ -65,6 +69,7 @@ class Session:
                     self._gone[name] = died
                 if name.startswith(HOST):
                     self.hosts.pop(change.member, None)
+                    self.hosts_since.pop(change.member, None)
             for name in change.added:
                 self._gone.pop(name, None)
             self._hosts_appeared(dict.fromkeys(change.added, change.member))
@@ -74,7 +79,10 @@ class Session:
             self.roles.appeared(change.added)
 
     def _hosts_appeared(self, names: Mapping[str, str]) -> None:
-        self.hosts.update((member, name) for name, member in names.items() if name.startswith(HOST))
+        found = {member: name for name, member in names.items() if name.startswith(HOST)}
+        if found:
+            self.hosts.update(found)
+            self.hosts_since.update(dict.fromkeys(found, time.monotonic()))
 
     def error(self, error: BusError, agent: str, handler: str) -> ThreeModeError:
         """Turn an error of the bus into the error for a caller.

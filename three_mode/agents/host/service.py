@@ -209,9 +209,10 @@ class HostService:
             stop_waiting, timer = done.pop(), timers.pop()
             timer.cancel()
             stop_waiting()
-            late, lost = population.unsettled.count(order.member, order.seq)
-            failed = population.unsettled.failed(order.member, order.seq)
-            found = HostSettled(population.listening(order.topic), late, lost, failed)
+            later = population.listening_since(order.published)
+            late, lost = population.unsettled.count(order.member, order.seq, later)
+            failed = population.unsettled.failed(order.member, order.seq, later)
+            found = HostSettled(population.listening(order.topic, later), late, lost, failed)
             if population.watch is not None:
                 population.watch.settled(order, found)
             try:

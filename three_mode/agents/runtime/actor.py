@@ -95,6 +95,7 @@ class Actor:
         "latency",
         "messages",
         "name",
+        "opened",
         "options",
         "owner",
         "restarts",
@@ -118,6 +119,8 @@ class Actor:
         self.messages = self.errors = self.gaps = self.restarts = 0
         self.options: Any = None  # the order that it was made from
         self.last_error = ""
+        self.opened = math.inf
+        """When it began to listen to broadcasts, on time.monotonic()."""
         self.incarnation = ""
         """Name of this life of the agent at the store of snapshots, once it has its place there."""
         self.latency: Histogram | None = None

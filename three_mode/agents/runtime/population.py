@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from three_mode.agents.agent import Agent
@@ -51,6 +52,8 @@ class Population:
         """Agent -> the ticket of the order that restarted it last."""
         self.fanouts: dict[tuple[Spec, Topic], Fanout] = {}
         self.roles: dict[str, list[Actor]] = {}
+        self._newest = 0.0  # when the last of the actors began to listen
+        self._opening = 0  # orders whose actors are about to
         self.told_missed: Callable[[str, int, int], None] | None = None
         """Called with a handler, the broadcasts that it has missed, and how many agents have it, while somebody wants
         to hear of that."""
@@ -147,6 +150,16 @@ class Population:
         Where another order subscribes for a fanout at this moment, wait for that, too: a broadcast reaches the actors
         once this returns. If that fails, subscribe here.
         """
+        self._opening += 1
+        try:
+            await self._listen(actors)
+        finally:
+            self._opening -= 1
+        self._newest = time.monotonic()
+        for actor in actors:
+            actor.opened = self._newest
+
+    async def _listen(self, actors: list[Actor]) -> None:
         while actors:
             new, others = self._join_fanouts(actors)
             await self._subscribe(new)
@@ -227,10 +240,18 @@ class Population:
             actor.add_time(seconds)
         self.timings.clear()
 
-    def listening(self, topic: str) -> int:
-        """Return how many agents here listen to a topic."""
+    def listening(self, topic: str, but: AbstractSet[str] = frozenset()) -> int:
+        """Return how many agents here listen to a topic, not counting those named in `but`."""
         lists = [fanout.actors for (_, on), fanout in self.fanouts.items() if matches(on.pattern, topic)]
+        if but:
+            return len({actor for actors in lists for actor in actors if actor.name not in but})
         return len(lists[0]) if len(lists) == 1 else len({actor for actors in lists for actor in actors})
+
+    def listening_since(self, when: float) -> set[str]:
+        """Return the agents that were opened to messages after `when`, on time.monotonic()."""
+        if when >= self._newest and not self._opening:
+            return set()
+        return {name for name, actor in self.actors.items() if actor.opened > when}
 
     # actors -----------------------------------------------------------------------------------------------------------
     def add(self, actors: Iterable[Actor], roles: Iterable[str]) -> list[str]:

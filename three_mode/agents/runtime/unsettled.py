@@ -2,8 +2,11 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 
 KEPT = 4096  # messages whose losses and failures are remembered; those of older messages count as seen
+
+_NOBODY: frozenset[str] = frozenset()
 
 Key = tuple[str, int]
 
@@ -45,14 +48,14 @@ class Unsettled:
         """Note that the handler of an agent has raised."""
         _add(self._raised, (member, seq), agent)
 
-    def count(self, member: str, seq: int) -> tuple[int, int]:
-        """Return how many agents are late with a broadcast, and how many have lost it."""
+    def count(self, member: str, seq: int, but: AbstractSet[str] = _NOBODY) -> tuple[int, int]:
+        """Return how many agents are late with a broadcast, and how many have lost it, not counting those of `but`."""
         key = (member, seq)
-        return len(self._late.get(key, ())), len(self._lost.get(key, ()))
+        return len(self._late.get(key, _NOBODY) - but), len(self._lost.get(key, _NOBODY) - but)
 
-    def failed(self, member: str, seq: int) -> int:
-        """Return in how many agents the handler of a broadcast has raised."""
-        return len(self._raised.get((member, seq), ()))
+    def failed(self, member: str, seq: int, but: AbstractSet[str] = _NOBODY) -> int:
+        """Return in how many agents the handler of a broadcast has raised, not counting those of `but`."""
+        return len(self._raised.get((member, seq), _NOBODY) - but)
 
     def when_settled(self, member: str, seq: int, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` once no agent is late, at once if none is now. The returned function cancels that."""

@@ -1,5 +1,6 @@
 """Orders and reports between orchestrator, hosts and command line: plain values over the bus."""
 
+import math
 from typing import Any
 
 import msgspec
@@ -77,6 +78,8 @@ class SettledOrder(msgspec.Struct, frozen=True):
     seq: int
     topic: str
     within: float
+    published: float = math.inf
+    """When it was published, on time.monotonic(): agents that listen since then only do not count."""
 
 
 class HostSettled(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ NEWCOMERS_WITHIN = 3.0  # seconds that newcomers wait at most for members that a
 GRACE = 1.0  # seconds that the members of a registry that died have to come back; longer where they live
 CONNECTIONS = 2048  # open at once
 ACCEPTS = 64  # connections accepted in one turn, between messages of members
+ENDED = "the registry stopped: another member, or this one again, hosts it from now on"
 
 
 class RegistryServer:
@@ -35,8 +36,7 @@ class RegistryServer:
 
     def __init__(self, right: HostingRight, bus: str, carrier: str, layout: int, shards: Shards) -> None:
         self._right, self._listener = right, right.listener
-        self._selector = selectors.DefaultSelector()
-        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._open()
         self._channels: dict[Seat, UnixChannel] = {}
         self._silent: dict[Seat, float] = {}  # connections without Hello -> since when
         self._broken: list[tuple[Seat, str]] = []
@@ -60,6 +60,13 @@ class RegistryServer:
         self._look_at = self._lateness.since + GRACE
         if after_a_death:
             self._grace_until = self._look_at
+        self._start_thread()
+
+    def _open(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def _start_thread(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
@@ -97,34 +104,40 @@ class RegistryServer:
             stopping = False
             while not stopping:
                 stopping = self._stopping  # one more turn then: messages sent before must not be lost
-                for key, events in selector.select(0 if stopping else self._patience()):
-                    if key.fileobj is self._listener:
-                        self._accept()
-                    elif isinstance(key.data, Seat):
-                        self._serve(key.data, events)
-                now = time.monotonic()
-                self._tick(now)
-                if self.state.unannounced and (stopping or not self._pace.wait(now)):
-                    self.state.announce()
-                    self._pace.sent(now, time.monotonic(), self.state.members)
-                else:
-                    self.state.answer()
-                self._drop_broken()
+                self._turn(selector.select(0 if stopping else self._patience()), stopping)
         except Exception:
-            log.exception("the registry stopped: another member, or this one again, hosts it from now on")
+            log.exception(ENDED)
         finally:
-            self._listener.close()
-            if not self._stopping:
-                self._right.release(remove=False)  # else `stop` is waited for, and the right is released after it
-            for channel in self._channels.values():
-                channel.close()
-            selector.close()
-            self.state.close()
-            self._ended_alone = self.alone
-            self._places.close()
-            for _, _, fds in self._deferred:
-                for fd in fds:
-                    os.close(fd)
+            self._finish()
+
+    def _turn(self, ready: Sequence[tuple[selectors.SelectorKey, int]], stopping: bool) -> None:
+        for key, events in ready:
+            if key.fileobj is self._listener:
+                self._accept()
+            elif isinstance(key.data, Seat):
+                self._serve(key.data, events)
+        now = time.monotonic()
+        self._tick(now)
+        if self.state.unannounced and (stopping or not self._pace.wait(now)):
+            self.state.announce()
+            self._pace.sent(now, time.monotonic(), self.state.members)
+        else:
+            self.state.answer()
+        self._drop_broken()
+
+    def _finish(self) -> None:
+        self._listener.close()
+        if not self._stopping:
+            self._right.release(remove=False)  # else `stop` is waited for, and the right is released after it
+        for channel in self._channels.values():
+            channel.close()
+        self._selector.close()
+        self.state.close()
+        self._ended_alone = self.alone
+        self._places.close()
+        for _, _, fds in self._deferred:
+            for fd in fds:
+                os.close(fd)
 
     def _patience(self) -> float | None:
         """Return the seconds to wait for messages before other work is due."""
