@@ -1,4 +1,4 @@
-"""Answer writer: samples the tokens of a step, and adds them to the texts of the scheduler and to what readers get."""
+"""Token writer: samples the tokens of a step, and adds them to the texts of the scheduler and to what readers get."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from local_models.replies import Finish, Piece
 from local_models.scheduling.plan import Row
 
 
-class AnswerWriter:
+class TokenWriter:
     """Writes the answers of one engine, on its thread."""
 
     def __init__(self, weights: Weights, cache: KvCache, calls: OpenCalls) -> None:
