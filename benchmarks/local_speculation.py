@@ -39,16 +39,16 @@ class Case:
 
 
 REAL = (
-    Case("edit, 1 caller", "edit", 1, 2.0, 36),
-    Case("JSON, 1 caller", "JSON", 1, 2.0, 36),
-    Case("edit, 8 callers", "edit", 8, 1.5, 16),
-    Case("free text, 1 caller", "free text", 1, 0.97, 36),
+    Case("edit, 1 caller", "edit", 1, 2.0, 24),
+    Case("JSON, 1 caller", "JSON", 1, 2.0, 24),
+    Case("edit, 8 callers", "edit", 8, 1.5, 12),
+    Case("free text, 1 caller", "free text", 1, 0.97, 24),
 )
 COUNTING = (
     Case("copy, 1 caller", "copy", 1, 2.0, 48),
-    Case("copy, 8 callers", "copy", 8, 1.5, 32),
-    Case("copy, 64 callers", "copy", 64, 1.0, 16),
-    Case("free text, 8 callers", "free text", 8, 0.97, 32),
+    Case("copy, 8 callers", "copy", 8, 1.5, 24),
+    Case("copy, 64 callers", "copy", 64, 1.0, 12),
+    Case("free text, 8 callers", "free text", 8, 0.97, 24),
 )
 
 
