@@ -10,9 +10,10 @@ from local_models.errors import BadOption
 from local_models.openings import Opening
 from local_models.options import Generate
 from local_models.prompts.answers import AnswerReader
-from local_models.prompts.grammar import grammar_text, is_small, schema_grammar, schema_rules
+from local_models.prompts.grammar import is_small, schema_grammar, schema_rules
 from local_models.prompts.pictures import has_pictures, with_pictures, without_pictures
 from local_models.prompts.reasoning import ReasoningSplitter, begins_inside, reasoning_marks
+from local_models.prompts.rules import grammar_text
 from local_models.prompts.templates import ChatTemplate, Message
 from local_models.prompts.tool_formats import START, tool_format
 from local_models.prompts.tool_grammar import forced_call_grammar, free_call_grammar

@@ -60,7 +60,7 @@ def _open_draft(weights: Weights, options: LoadOptions) -> Weights | None:
     return opened.weights
 
 
-class Assembly:
+class ModelParts:
     """The parts of one model in this process. The engine frees its context when it ends, `free` all else.
 
     `claim` is asked before the cache takes more than at load.

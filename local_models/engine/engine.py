@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from local_models.engine.answer_writer import AnswerWriter
 from local_models.engine.batching import drop_fillers, fill_batch
 from local_models.engine.cache import KvCache
 from local_models.engine.calls import OpenCalls
@@ -25,6 +24,7 @@ from local_models.engine.long_calls import LongCalls
 from local_models.engine.pace import PrefillPace
 from local_models.engine.stretch import Stretch
 from local_models.engine.tickets import Ticket
+from local_models.engine.token_writer import TokenWriter
 from local_models.errors import EngineFailed, LocalModelError, ModelClosed
 from local_models.kept.prompts import KeptPrompts
 from local_models.llama import Context, Weights
@@ -79,7 +79,7 @@ class Engine:
         self._speculation = speculation
         long = LongCalls(growth.longest if growth is not None else limits.slot_tokens, growth)
         self.calls = OpenCalls(weights, self.cache, long, self.keeping, speculation)
-        self._writer = AnswerWriter(weights, self.cache, self.calls)
+        self._writer = TokenWriter(weights, self.cache, self.calls)
         self._pace = PrefillPace(step_seconds, limits.batch)
         self._threads = ComputeThreads(*(threads or (context.shape.threads, context.shape.threads)))
         self._growing: GrowingCache | None = None

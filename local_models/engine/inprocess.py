@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Sequence
 
 from local_models.backend import Claim, Deliver, GenerationRequest, LoadedModel, RunningCall, Take, granted
-from local_models.engine.assembly import Assembly
+from local_models.engine.assembly import ModelParts
 from local_models.engine.call_sampling import LONG_GRAMMAR, CallSampling
 from local_models.engine.from_loop import on_engine
 from local_models.engine.loop_side import DirectPost, LoopSide
@@ -33,7 +33,7 @@ class InProcessBackend:
     """
 
     def __init__(self, opened: OpenedModel, options: LoadOptions, claim: Claim = granted) -> None:
-        parts = self._parts = Assembly(opened, options, claim)
+        parts = self._parts = ModelParts(opened, options, claim)
         weights, engine, summary = parts.weights, parts.engine, parts.summary
         self._engine = engine
         self._loop_sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]

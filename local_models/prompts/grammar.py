@@ -22,6 +22,7 @@ from local_models.prompts.number_grammar import (
 )
 from local_models.prompts.pattern_grammar import literal, pattern_body
 from local_models.prompts.patterns import BadPattern, parsed
+from local_models.prompts.rules import COMMON, LONGEST, GrammarRules, grammar_text
 from local_models.prompts.schemas import (
     CONSTRAINTS,
     Bounds,
@@ -37,24 +38,6 @@ from local_models.prompts.schemas import (
     types_of,
 )
 
-_COMMON = {
-    "space": '" "?',
-    "boolean": '"true" | "false"',
-    "null": '"null"',
-    "integer": '"-"? ("0" | [1-9] [0-9]{0,15})',
-    "number": '"-"? ("0" | [1-9] [0-9]{0,15}) ("." [0-9]{1,15})? ([eE] [-+]? [0-9]{1,3})?',
-    "char": r'[^"\\\x00-\x1f\x7f] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4})',
-    "string": r'"\"" char* "\""',
-    "value": "object | array | string | number | boolean | null",
-    "object": r'"{" space (string ":" space value ("," space string ":" space value)*)? space "}"',
-    "array": r'"[" space (value ("," space value)*)? space "]"',
-}
-_NEEDS = {
-    "string": ("char",),
-    "object": ("string", "value", "space"),
-    "array": ("value", "space"),
-    "value": ("object", "array", "string", "number", "boolean", "null"),
-}
 _NEVER_HELD = frozenset({"not", "if", "then", "else"})
 _UNHELD_OF_OBJECTS = frozenset({"dependentRequired", "dependentSchemas", "unevaluatedProperties"})
 _COUNTS_OF_OBJECTS = frozenset({"minProperties", "maxProperties", "propertyNames"})
@@ -62,7 +45,6 @@ _UNHELD_OF_ARRAYS = frozenset({"uniqueItems", "contains", "minContains", "maxCon
 _DEEPEST = 64
 _MOST_SCHEMAS = 20_000  # those that are made on the way included
 _MOST_REPEATS = 1000
-_LONGEST = 256 << 10  # characters of all rules together
 _MOST_DIVISOR = 40  # larger ones are held where the last digits say whether a number is a multiple
 _PLAIN_ENUM = 32  # values; more are written as a tree of their beginnings
 _MOST_PROPERTIES = 500  # of one object, without a required one
@@ -71,14 +53,6 @@ _SMALL = 400  # parts of a schema, and characters of its texts, by twenties
 
 def _json(value: Any) -> str:
     return literal(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
-
-
-def _common_beginning(texts: list[str]) -> str:
-    first, last = min(texts), max(texts)  # all others lie between
-    length = next(
-        (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
-    )
-    return first[:length]
 
 
 def is_small(schema: Any) -> bool:
@@ -123,61 +97,19 @@ def _whole_bounds(bounds: Bounds) -> tuple[int | None, int | None]:
 
 
 class _Builder:
-    """Collects the rules of one schema; names of its own rules begin with `prefix`. `exact` is False once the grammar
-    allows what the schema does not."""
+    """Translates one schema; names of its own rules begin with `prefix`. `exact` is False once the grammar allows what
+    the schema does not."""
 
     def __init__(self, schema: Mapping[str, Any], prefix: str = "") -> None:
         self._schema, self._prefix = schema, prefix
-        self._rules: dict[str, str] = {}
+        self._rules = GrammarRules(prefix)
         self._references: dict[str, str] = {}
         self._unfit: set[str] = set()  # rules of references that nothing fits
-        self._named: dict[str, str] = {}  # body -> rule, for bodies that come often
-        self._length = self._schemas = 0
+        self._schemas = 0
         self.exact = True
 
     def build(self) -> tuple[str, dict[str, str]]:
-        return self.rule(self._schema, "schema", 0), self._rules
-
-    def _use(self, name: str) -> str:
-        if name not in self._rules:
-            self._rules[name] = _COMMON[name]
-            for other in _NEEDS.get(name, ()):
-                self._use(other)
-        return name
-
-    def _new(self, body: str) -> str:
-        name = f"{self._prefix}r{len(self._rules)}"
-        self._set(name, body)
-        return name
-
-    def _set(self, name: str, body: str) -> None:
-        self._length += len(body)
-        if self._length > _LONGEST:
-            raise BadGrammar(f"the schema needs a grammar of more than {_LONGEST} characters", field="schema")
-        self._rules[name] = body
-
-    def _shared(self, body: str) -> str:
-        """The rule of a body, one for all that are the same."""
-        if body not in self._named:
-            self._named[body] = self._new(body)
-        return self._named[body]
-
-    def _one_of(self, texts: list[str], depth: int = 0) -> str:
-        """Returns a rule for one of many texts: each beginning that texts share is written once.
-
-        Every text that a grammar allows is compared with every token of the vocabulary: a thousand take seconds.
-        """
-        if len(texts) <= 2 or depth > 16:
-            return self._new(" | ".join(map(literal, texts)))
-        groups: dict[str, list[str]] = {}
-        for text in texts:
-            groups.setdefault(text[:1], []).append(text)
-        parts = []
-        for group in groups.values():
-            shared = _common_beginning(group)
-            rests = list(dict.fromkeys(text[len(shared) :] for text in group))
-            parts.append(literal(shared) + (f" {self._one_of(rests, depth + 1)}" if len(rests) > 1 else ""))
-        return self._new(" | ".join(parts))
+        return self.rule(self._schema, "schema", 0), self._rules.bodies
 
     def rule(self, schema: Any, at: str, depth: int) -> str:
         """Returns the name or the body of the rule for a schema; it may stand in a sequence of others."""
@@ -187,14 +119,14 @@ class _Builder:
         if self._schemas > _MOST_SCHEMAS:
             raise refused(at, f"is one of more than {_MOST_SCHEMAS} schemas")
         if schema is True:
-            return self._use("value")
+            return self._rules.use("value")
         if schema is False:
             raise _NothingFits(at)
         if not constrains(schema):
-            return self._use("value")
+            return self._rules.use("value")
         if schema.get("nullable") is True:
             inner = self.rule({keyword: each for keyword, each in schema.items() if keyword != "nullable"}, at, depth)
-            return self._new(f"{inner} | {self._use('null')}")
+            return self._rules.new(f"{inner} | {self._rules.use('null')}")
         if "$ref" in schema and not constrains(_without(schema, "$ref")):
             return self._reference(schema["$ref"], at, depth)
         if "$ref" in schema or "allOf" in schema:
@@ -210,9 +142,9 @@ class _Builder:
                 return self._choice(schema, name, at, depth)
         kinds = types_of(schema, at)
         if not kinds:
-            return self._use("value")
+            return self._rules.use("value")
         made = [self._typed(each, schema, at, depth) for each in kinds]
-        return made[0] if len(made) == 1 else self._new(" | ".join(made))
+        return made[0] if len(made) == 1 else self._rules.new(" | ".join(made))
 
     def _note(self, schema: Mapping[str, Any], keywords: frozenset[str]) -> None:
         """Notes that these keywords are not held, if the schema has one."""
@@ -229,11 +161,11 @@ class _Builder:
         if len(values) == 1:
             return _json(values[0])
         if len(values) <= _PLAIN_ENUM:
-            return self._new(" | ".join(_json(value) for value in values))
-        if len(values) > _LONGEST // 4:
+            return self._rules.new(" | ".join(_json(value) for value in values))
+        if len(values) > LONGEST // 4:
             raise refused(f"{at}.enum", f"has {len(values)} values")
         texts = (json.dumps(value, ensure_ascii=False, separators=(", ", ": ")) for value in values)
-        return self._one_of(list(dict.fromkeys(texts)))
+        return self._rules.one_of(list(dict.fromkeys(texts)))
 
     def _choice(self, schema: Mapping[str, Any], name: str, at: str, depth: int) -> str:
         """A rule for one of several schemas, each together with what stands beside them."""
@@ -249,7 +181,7 @@ class _Builder:
                 self.exact = False
         if not choices:
             raise _NothingFits(at)
-        return self._new(" | ".join(dict.fromkeys(choices)))
+        return self._rules.new(" | ".join(dict.fromkeys(choices)))
 
     def _together(self, schema: Mapping[str, Any], at: str, depth: int) -> str:
         """A rule for a value that fits several schemas. It has a name, since such schemas may hold each other."""
@@ -270,12 +202,12 @@ class _Builder:
 
     def _defined(self, key: str, schema: Any, at: str, depth: int) -> None:
         name = self._references[key] = f"{self._prefix}ref{len(self._references)}"
-        self._rules[name] = ""
+        self._rules.set(name, "")
         try:
-            self._set(name, self.rule(schema, at, depth + 1))
+            self._rules.set(name, self.rule(schema, at, depth + 1))
         except _NothingFits:
             self._unfit.add(name)
-            self._set(name, _NOTHING)  # rules of what was given up may name it
+            self._rules.set(name, _NOTHING)  # rules of what was given up may name it
             raise
 
     def _referred(self, key: str, at: str) -> str:
@@ -293,13 +225,13 @@ class _Builder:
             return self._string(schema, at)
         if kind in ("integer", "number"):
             return self._numeric(kind, schema, at)
-        return self._use(kind)
+        return self._rules.use(kind)
 
     # --- objects ---
 
     def _object(self, schema: Mapping[str, Any], at: str, depth: int) -> str:
         self._note(schema, _UNHELD_OF_OBJECTS)
-        self._use("space")
+        self._rules.use("space")
         required = dict.fromkeys(schema.get("required", []))
         properties = dict(schema.get("properties", {}))
         properties |= {name: self._unnamed(schema, name) for name in required if name not in properties}
@@ -317,7 +249,7 @@ class _Builder:
             return self._dictionary(schema, more, at)
         self._note(schema, _COUNTS_OF_OBJECTS)
         self.exact = self.exact and not more  # a name may come twice, in both ways
-        return self._new(f'"{{" space {self._members(pairs, required, more, at)} space "}}"')
+        return self._rules.new(f'"{{" space {self._members(pairs, required, more, at)} space "}}"')
 
     def _unnamed(self, schema: Mapping[str, Any], name: str) -> Any:
         """The schema of a property that is required and not described."""
@@ -332,7 +264,7 @@ class _Builder:
         has_own = bool(schema.get("properties")) or bool(kinds)
         others = schema.get("additionalProperties", not has_own)
         if others is not False:
-            names, key = schema.get("propertyNames"), self._use("string")
+            names, key = schema.get("propertyNames"), self._rules.use("string")
             if names is not None:
                 named = {"allOf": [names, {"type": "string"}]}
                 key = self.rule(named, f"{at}.propertyNames", depth + 1)
@@ -344,15 +276,15 @@ class _Builder:
                 members.append(f'{key} ":" space {self.rule(value, place, depth + 1)}')
             except _NothingFits:
                 self.exact = False
-        return self._new(" | ".join(members)) if members else ""
+        return self._rules.new(" | ".join(members)) if members else ""
 
     def _dictionary(self, schema: Mapping[str, Any], more: str, at: str) -> str:
         """An object without properties of its own."""
         if not more:
-            return self._new('"{" space "}"')
+            return self._rules.new('"{" space "}"')
         low, high = self._counts(schema, "minProperties", "maxProperties", at)
         self.exact = self.exact and not low  # a name may come twice
-        return self._new(f'"{{" space {self._listed(more, low, high)} space "}}"')
+        return self._rules.new(f'"{{" space {self._listed(more, low, high)} space "}}"')
 
     def _members(self, pairs: dict[str, str], required: Container[str], more: str, at: str) -> str:
         """The members of an object, in the order of the schema."""
@@ -367,11 +299,11 @@ class _Builder:
         if len(optional) > _MOST_PROPERTIES:
             raise refused(at, f"has {len(optional)} properties and requires none")
         if len(optional) > 8:  # written out, the rests would have half the square of their number in all
-            rest = self._new(f'("," space {more})*') if more else ""
+            rest = self._rules.new(f'("," space {more})*') if more else ""
             starts = [f'{more} ("," space {more})*'] if more else []
             for name in reversed(optional):
                 starts.insert(0, f"{pairs[name]} {rest}")
-                rest = self._new(f'("," space {pairs[name]})? {rest}')
+                rest = self._rules.new(f'("," space {pairs[name]})? {rest}')
             return f"({' | '.join(starts)})?"
         starts = []  # without required properties any optional one may be the first
         for index, name in enumerate(optional):
@@ -392,7 +324,7 @@ class _Builder:
 
     def _array(self, schema: Mapping[str, Any], at: str, depth: int) -> str:
         self._note(schema, _UNHELD_OF_ARRAYS)
-        self._use("space")
+        self._rules.use("space")
         items, first = schema.get("items", True), schema.get("prefixItems")
         if isinstance(items, list):  # as older drafts write it
             items, first = schema.get("additionalItems", True), items
@@ -407,7 +339,7 @@ class _Builder:
             if low:
                 raise
             item, high = "", 0
-        return self._new(f'"[" space {self._listed(item, low, high)} space "]"')
+        return self._rules.new(f'"[" space {self._listed(item, low, high)} space "]"')
 
     def _tuple(self, first: list[Any], rest: Any, low: int, high: int | None, at: str, depth: int) -> str:
         """Items each with a schema of its own, and more behind them, if any."""
@@ -424,7 +356,7 @@ class _Builder:
             if number >= low:
                 more = f" ({more.strip()})?"
         inner = (parts[0] + more) if parts else ""
-        return self._new(f'"[" space {inner if low or not parts else f"({inner})?"} space "]"')
+        return self._rules.new(f'"[" space {inner if low or not parts else f"({inner})?"} space "]"')
 
     # --- texts and numbers ---
 
@@ -433,9 +365,9 @@ class _Builder:
         pattern, kind = schema.get("pattern"), schema.get("format")
         if pattern is not None:
             self._note(schema, frozenset({"format"}))
-            self._use("char")
+            self._rules.use("char")
             try:
-                body, exact = pattern_body(parsed(pattern), self._shared, low, high)
+                body, exact = pattern_body(parsed(pattern), self._rules.shared, low, high)
             except BadPattern:  # whoever reads the answer knows more of it
                 body, exact = "char*", False
             self.exact = self.exact and exact
@@ -445,10 +377,10 @@ class _Builder:
         else:
             self.exact = self.exact and kind is None
             if low == 0 and high is None:
-                return self._use("string")
-            self._use("char")
+                return self._rules.use("string")
+            self._rules.use("char")
             body = f"char{{{low},{'' if high is None else high}}}"
-        return self._shared(f'"\\"" {body} "\\""')
+        return self._rules.shared(f'"\\"" {body} "\\""')
 
     def _numeric(self, kind: str, schema: Mapping[str, Any], at: str) -> str:
         bounds, divisor = bounds_of(schema, at), divisor_of(schema, at)
@@ -459,25 +391,25 @@ class _Builder:
         if kind == "integer":
             return self._whole(bounds, at)
         if bounds.low is None and bounds.high is None:
-            return self._use("number")
+            return self._rules.use("number")
         if bounds.low == 0 and bounds.high is None and not bounds.over:
-            return self._new(_COMMON["number"].removeprefix('"-"? '))
+            return self._rules.new(COMMON["number"].removeprefix('"-"? '))
         self.exact = False
         if bounds.low is not None and bounds.high is not None and bounds.low > bounds.high:
             raise _NothingFits(at)
         body = number_body(bounds)
-        return self._use("number") if body is None else self._new(body)
+        return self._rules.use("number") if body is None else self._rules.new(body)
 
     def _whole(self, bounds: Bounds, at: str) -> str:
         low, high = _whole_bounds(bounds)
         if low is None and high is None:
-            return self._use("integer")
+            return self._rules.use("integer")
         if low == 0 and high is None:
-            return self._new(_COMMON["integer"].removeprefix('"-"? '))
+            return self._rules.new(COMMON["integer"].removeprefix('"-"? '))
         body = integer_body(low, high)
         if body is None:
             raise _NothingFits(at)
-        return self._new(body)
+        return self._rules.new(body)
 
     def _multiples(self, divisor: int, kind: str, bounds: Bounds, at: str) -> str:
         low, high = _whole_bounds(bounds)
@@ -487,7 +419,7 @@ class _Builder:
             found = range(-(-low // divisor) * divisor, high + 1, divisor)
             if not found:
                 raise _NothingFits(at)
-            return self._one_of([str(number) for number in found])
+            return self._rules.one_of([str(number) for number in found])
         if ending(divisor):
             return self._multiples_by_ending(divisor, low, high)
         self.exact = self.exact and divisor <= _MOST_DIVISOR and low in (None, 0) and high is None
@@ -495,9 +427,9 @@ class _Builder:
             return self._whole(bounds, at)
         start, rules = multiples_bodies(divisor, lambda rest, left: f"{self._prefix}of{divisor}-{rest}-{left}")
         for name, body in rules.items():
-            if name not in self._rules:
-                self._set(name, body)
-        return self._new(start if low is not None and low >= 0 else f'"-"? {start}')
+            if name not in self._rules.bodies:
+                self._rules.set(name, body)
+        return self._rules.new(start if low is not None and low >= 0 else f'"-"? {start}')
 
     def _multiples_by_ending(self, divisor: int, low: int | None, high: int | None) -> str:
         parts = []
@@ -509,10 +441,10 @@ class _Builder:
         options = []
         for sign, (texts, before, ends) in parts:
             if texts:
-                options.append(sign + self._one_of(texts))
+                options.append(sign + self._rules.one_of(texts))
             if before is not None:
-                options.append(f"{sign}{before} {self._one_of(ends)}")
-        return self._new(" | ".join(options))
+                options.append(f"{sign}{before} {self._rules.one_of(ends)}")
+        return self._rules.new(" | ".join(options))
 
     def _counts(self, schema: Mapping[str, Any], lower: str, upper: str, at: str) -> tuple[int, int | None]:
         """How many there may be, as far as a grammar counts."""
@@ -540,11 +472,6 @@ def schema_rules(
         raise BadGrammar(f"nothing fits `{str(error)[:200]}`", field="schema") from None
     except (RecursionError, MemoryError) as error:
         raise BadGrammar("the schema is too large or nested too deep", field="schema") from error
-
-
-def grammar_text(root: str, rules: Mapping[str, str]) -> str:
-    """Returns the GBNF of a root and its rules."""
-    return "\n".join([f"root ::= {root}", *(f"{name} ::= {body}" for name, body in rules.items())]) + "\n"
 
 
 def schema_grammar(schema: Mapping[str, Any]) -> str:

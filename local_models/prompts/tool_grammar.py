@@ -9,8 +9,9 @@ from typing import Any
 
 from local_models.errors import BadGrammar
 from local_models.options import Generate
-from local_models.prompts.grammar import grammar_text, schema_rules
+from local_models.prompts.grammar import schema_rules
 from local_models.prompts.pattern_grammar import literal
+from local_models.prompts.rules import grammar_text
 from local_models.prompts.tool_formats import ARGS, ToolFormat, deepseek_marks
 from local_models.prompts.tools import ToolSpec, arguments_schema, offered_tools, tool_name
 

@@ -2,7 +2,7 @@
 
 A token is computed in most of the time of several, as long as few calls run. So the engine puts tokens into a step that
 it guesses to come next, and samples behind each as if it had been written, until a sample is another token than the
-guess. What is written does not depend on the guesses (see `AnswerWriter`), only how soon.
+guess. What is written does not depend on the guesses (see `TokenWriter`), only how soon.
 
 To look for guesses takes time of its own, and steps without any run faster in a stretch (`engine/stretch.py`). So the
 engine rests from looking for some steps while it finds nothing, for as many as keep a look below a hundredth of their

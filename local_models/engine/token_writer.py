@@ -1,4 +1,4 @@
-"""Answer writer: samples the tokens of a step, and adds them to the texts of the scheduler and to what readers get."""
+"""Token writer: samples the tokens of a step, and adds them to the texts of the scheduler and to what readers get."""
 
 import time
 from collections.abc import Sequence
@@ -13,11 +13,12 @@ from local_models.replies import Finish, Piece
 from local_models.scheduling.plan import Row
 
 
-class AnswerWriter:
+class TokenWriter:
     """Writes the answers of one engine, on its thread."""
 
     def __init__(self, weights: Weights, cache: KvCache, calls: OpenCalls) -> None:
         self._weights, self._cache, self._calls = weights, cache, calls
+        self._scheduler, self._handover = cache.scheduler, calls.handover
 
     def write(self, sampled: Sequence[Row], places: Sequence[int]) -> None:
         """Samples tokens for each call whose text is computed to its end, and adds them to the text."""
@@ -42,7 +43,7 @@ class AnswerWriter:
         call has: with seed, penalties and grammar it is the same token as without any proposals.
         """
         call, ends = row.call, self._weights.ends
-        calls, scheduler = self._calls, self._cache.scheduler
+        calls, scheduler = self._calls, self._scheduler
         ticket = calls.tickets[call]
         for index, proposed in enumerate((*row.proposed, -1), at):
             try:
@@ -56,7 +57,7 @@ class AnswerWriter:
                 return
             if not ticket.first_token:
                 ticket.first_token = now
-                calls.handover.begins()
+                self._handover.begins()
                 calls.totals.reused_tokens += call.reused
             if token in ends:
                 calls.finish(ticket, "stop")
@@ -82,7 +83,7 @@ class AnswerWriter:
         scores = (token_score(self._weights, token, logits, wanted),) if wanted >= 0 else ()
         stopped = ticket.text.stopped
         if ticket.pieces and not stopped and not last:
-            self._calls.handover.add(ticket, Piece(text=text, tokens=(token,), scores=scores))
+            self._handover.add(ticket, Piece(text=text, tokens=(token,), scores=scores))
             return None
         ticket.held_text.append(text)
         ticket.held_tokens.append(token)
