@@ -13,9 +13,10 @@ _KILLED = -9
 
 
 class WorldFault(msgspec.Struct, frozen=True):
-    """One fault. `at`: seconds from the beginning of the program until it happens."""
+    """One fault."""
 
     at: float
+    """Seconds from the beginning of the program until it happens."""
 
     def happen(self, world: "Simulation") -> None:
         """Do it."""
@@ -26,6 +27,7 @@ class KillProcess(WorldFault, frozen=True):
     """A process is killed: `host-1`, `node-2/host-1` in a world of several nodes, or a program that was started."""
 
     process: str
+    """Its name."""
 
     def happen(self, world: "Simulation") -> None:
         process = world.process(self.process)
@@ -37,7 +39,9 @@ class StopProcess(WorldFault, frozen=True):
     """A process stands still for some seconds, as one that the machine does not give time to."""
 
     process: str
+    """Its name."""
     seconds: float
+    """How long it stands still."""
 
     def happen(self, world: "Simulation") -> None:
         process = world.process(self.process)
@@ -50,7 +54,9 @@ class SlowLinks(WorldFault, frozen=True):
     """All frames travel `factor` times as long for some seconds."""
 
     seconds: float
+    """How long that lasts."""
     factor: float
+    """How many times as long frames travel."""
 
     def happen(self, world: "Simulation") -> None:
         world.note("links", f"slower by {self.factor:g} for {self.seconds:g} s")
@@ -66,7 +72,9 @@ class LoseFrames(WorldFault, frozen=True):
     nodes. The bus repairs the one and reports the other."""
 
     seconds: float
+    """How long that lasts."""
     share: float
+    """Share of the frames, from 0 to 1."""
 
     def happen(self, world: "Simulation") -> None:
         world.note("links", f"lose {self.share:g} for {self.seconds:g} s")
@@ -81,8 +89,11 @@ class PartNodes(WorldFault, frozen=True):
     """Two nodes do not hear each other for some seconds."""
 
     one: str
+    """Name of a node."""
     other: str
+    """Name of the other one."""
     seconds: float
+    """How long that lasts."""
 
     def happen(self, world: "Simulation") -> None:
         world.note(f"{self.one} | {self.other}", f"parted for {self.seconds:g} s")
