@@ -1,6 +1,7 @@
 """Summary of a GGUF file: architecture, size, context, quantization, template, and the memory that the model needs."""
 
 from collections import Counter
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -51,14 +52,15 @@ _ENCODERS = frozenset(["bert", "nomic-bert", "jina-bert-v2", "jina-bert-v3", "mo
 
 def _number(value: Any, default: int = 0) -> int:
     if isinstance(value, list):  # some architectures have a value per layer
-        return max((int(v) for v in value), default=default)
-    return int(value) if isinstance(value, (int, float)) else default
+        return max((_number(each, default) for each in value), default=default)
+    return int(value) if isinstance(value, int) or (isinstance(value, float) and isfinite(value)) else default
 
 
-def _per_layer(value: Any, layers: int, default: int) -> list[int]:
+def _of_all_layers(value: Any, layers: int, default: int) -> int:
+    """Sum over the layers of what a header says for each, or once for all. A header may claim any number of layers."""
     if isinstance(value, list) and len(value) == layers:
-        return [int(v) for v in value]
-    return [_number(value, default)] * layers
+        return sum(_number(each) for each in value)
+    return _number(value, default) * layers
 
 
 def summarize(header: Header) -> Summary:
@@ -79,7 +81,7 @@ def summarize(header: Header) -> Summary:
         _number(of("attention.key_length"), head) or head,
         _number(of("attention.value_length"), head) or head,
     )
-    kv_heads = _per_layer(of("attention.head_count_kv"), layers, heads)
+    kv_heads = _of_all_layers(of("attention.head_count_kv"), layers, heads)
     tokens = data.get("tokenizer.ggml.tokens")
     sizes = Counter[str]()
     for tensor in header.tensors:
@@ -98,7 +100,7 @@ def summarize(header: Header) -> Summary:
         vocabulary=tokens.length if isinstance(tokens, Skipped) else len(tokens) if isinstance(tokens, list) else 0,
         tokenizer=str(data.get("tokenizer.ggml.model", "")),
         chat_template=str(data.get("tokenizer.chat_template", "")),
-        kv_bytes_per_token=sum(2 * count * (key_width + value_width) for count in kv_heads),
+        kv_bytes_per_token=2 * kv_heads * (key_width + value_width),
         pools=bool(_number(of("pooling_type"))),
         encodes=of("attention.causal") is False or architecture in _ENCODERS,
         ranks=_number(of("pooling_type")) == _RANK,

@@ -4,6 +4,7 @@ import random
 import struct
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,27 @@ def test_tensors_of_types_that_are_no_weights_are_refused(tmp_path: Path, name: 
     path.write_bytes(raw)
     with pytest.raises(BadModelFile):
         check(str(path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"llama.block_count": 2**32 - 1}, None),  # as a list of them, 32 GiB
+        ({"llama.context_length": float("nan"), "llama.block_count": float("inf")}, 0),
+        ({"llama.context_length": ["many"], "llama.attention.head_count_kv": ["a", "b"]}, 0),
+    ],
+)
+def test_a_header_that_claims_anything_is_summed_up_in_little_memory(
+    tmp_path: Path, changes: dict[str, Any], expected: int | None
+) -> None:
+    """Files are listed before anybody wants to load one."""
+    path = rewritten(tmp_path / "odd.gguf", changes)
+    tracemalloc.start()
+    found = summarize(read(path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+    assert found.layers == 2**32 - 1 if expected is None else found.context == expected
 
 
 @pytest.mark.parametrize("length", [0, 3, 10, 24, 200, HEAD - 1, HEAD + 10])
