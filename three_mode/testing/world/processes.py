@@ -19,7 +19,7 @@ class WorldSocket(Protocol):
         ...
 
 
-class Room(Protocol):
+class ProcessOwner(Protocol):
     """The machine room, as its processes see it; `Simulation` says what each method does."""
 
     schedule: Schedule
@@ -35,7 +35,7 @@ class Room(Protocol):
 class WorldProcess:
     """One process. `label` is its name in traces and faults; `node` the machine that it runs on."""
 
-    def __init__(self, simulation: Room, label: str, node: str) -> None:
+    def __init__(self, simulation: ProcessOwner, label: str, node: str) -> None:
         self.simulation, self.label, self.node = simulation, label, node
         self.pid = _FIRST_PID + simulation.count_processes()
         self.alive = True
