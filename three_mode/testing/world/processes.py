@@ -20,7 +20,7 @@ class WorldSocket(Protocol):
 
 
 class ProcessOwner(Protocol):
-    """The machine room, as its processes see it; `Simulation` says what each method does."""
+    """The simulation, as its processes see it; `Simulation` says what each method does."""
 
     schedule: Schedule
 

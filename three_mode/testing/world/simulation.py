@@ -1,4 +1,4 @@
-"""Simulation: one machine room in memory: processes, the links between them, files, and one seed for all chance."""
+"""Simulation: machines in memory: processes, the links between them, files, and one seed for all chance."""
 
 import sys
 import threading
