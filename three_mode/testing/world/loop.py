@@ -99,11 +99,16 @@ class WorldLoop(asyncio.BaseEventLoop):
         """End all that still waits in this loop, once nothing of the world happens any more."""
         self.die()
         ended: set[asyncio.Task[Any]] = set()
-        while tasks := [task for task in (*self._kept, *asyncio.all_tasks(self)) if task not in ended]:
-            for task in tasks:  # what ends may make others, which are ended too
-                ended.add(task)
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-                _close(task.get_coro())
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)  # tasks that are made at the end are tasks of this loop
+        try:
+            while tasks := [task for task in (*self._kept, *asyncio.all_tasks(self)) if task not in ended]:
+                for task in tasks:  # what ends may make others, which are ended too
+                    ended.add(task)
+                    task._log_destroy_pending = False  # type: ignore[attr-defined]
+                    _close(task.get_coro())
+        finally:
+            asyncio._set_running_loop(outer)
         self._kept.clear()
         self.close()
 
