@@ -75,13 +75,7 @@ def _llama(path: Path, tokens: int) -> float:
     from llama_cpp import Llama
 
     engine = Llama(str(path), n_ctx=CONTEXT, verbose=False)
-    try:
-        subjects.ask_llama(engine, "warm", 4)
-        started = time.perf_counter()
-        made = sum(subjects.ask_llama(engine, _prompt(number), tokens) for number in range(2))
-        return made / (time.perf_counter() - started)
-    finally:
-        engine.close()
+    return subjects.llama_rate(engine, [_prompt(number) for number in range(2)], tokens)
 
 
 def _raw_decode(path: Path, callers: int, tokens: int) -> float:

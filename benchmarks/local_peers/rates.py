@@ -1,7 +1,6 @@
 """Rates: tokens a second of all engines for 64 callers at once."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -62,14 +61,7 @@ async def server(path: Path, tokens: int, prompt: Prompt, slots: int) -> float:
 
 def serial(path: Path, tokens: int, prompt: Prompt) -> float:
     """Measures `Llama`, which answers one call after another."""
-    engine = subjects.llama(path, CONTEXT)
-    try:
-        subjects.ask_llama(engine, "warm", 4)
-        started = time.perf_counter()
-        made = sum(subjects.ask_llama(engine, prompt(n), tokens) for n in range(4))
-        return made / (time.perf_counter() - started)
-    finally:
-        engine.close()
+    return subjects.llama_rate(subjects.llama(path, CONTEXT), [prompt(n) for n in range(4)], tokens)
 
 
 def _in_turn(takes: Mapping[Key, Callable[[], float]], rounds: int) -> dict[Key, list[float]]:
